@@ -1,0 +1,71 @@
+# The tasks; .ci/run and the hosted workflows call the same targets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3.15 python3,$(if $(shell command -v $(p)),$(p))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := $(wildcard src/fastcore/_ext/*.pyx src/fastcore/_ext/*.pxd)
+BUILT := $(VENV)/.built
+PYTEST_ARGS ?=
+
+# Where the real kube-apiserver lies, as for controller-runtime's envtest.
+export KUBEBUILDER_ASSETS ?= $(wildcard $(abspath ../shared/envtest))
+
+.PHONY: help venv build demo test lint types bench wheel services nightly clean
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no python3 found; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
+	touch $@
+
+venv: $(STAMP) ## create .venv with everything the tasks need
+
+$(BUILT): $(STAMP) setup.py $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt -e '.[controller]'
+	touch $@
+
+build: $(BUILT) ## compile the extensions in place
+
+demo: $(BUILT) ## the whole scenario on the embedded API server
+	$(BIN)/fastcore demo
+
+test: $(BUILT) ## every test that this machine can run
+	$(BIN)/python -X dev -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## formatting, style, Cython, layers, spelling, workflows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint src/fastcore/_ext
+	PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	$(BIN)/codespell src tests docs examples benchmarks *.md
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+
+types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the public surface
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml fastcore._ext
+	$(BIN)/basedpyright --level error
+
+bench: $(BUILT) ## every primitive against its twin and its peers, as ratios
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+
+wheel: $(STAMP) ## sdist, wheel from the sdist, and a smoke test of it in an empty environment
+	PYTHON=$(abspath $(BIN)/python) .ci/wheel
+
+services: ## install the Debian servers that the tests can use
+	.ci/services
+
+nightly: $(BUILT) ## long property runs and the tests marked slow
+	$(BIN)/python -X dev -m pytest --nightly $(PYTEST_ARGS)
+
+clean: ## remove everything that the tasks made
+	rm -rf $(VENV) build dist .benchmarks src/*.egg-info
+	find src -name '*.so' -delete

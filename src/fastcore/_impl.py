@@ -1,0 +1,45 @@
+"""Picks the compiled primitives or their plain-Python twins, once, for the whole process.
+
+`FASTCORE_PURE=1` picks the twins. Without it a missing extension is an error: a service that silently ran on the
+slow twin would be found out only under load.
+"""
+
+import os
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastcore._ext import backoff as backoff
+    from fastcore._ext import breaker as breaker
+    from fastcore._ext import bucket as bucket
+    from fastcore._ext import diff as diff
+    from fastcore._ext import fingerprint as fingerprint
+    from fastcore._ext import lru as lru
+    from fastcore._ext import patch as patch
+    from fastcore._ext import pool as pool
+    from fastcore._ext import queue as queue
+    from fastcore._ext import ttl as ttl
+
+PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
+IMPLEMENTATION = "py" if PURE else "ext"
+
+_PRIMITIVES = frozenset(
+    {"backoff", "breaker", "bucket", "diff", "fingerprint", "lru", "patch", "pool", "queue", "ttl"}
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _PRIMITIVES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"fastcore._{IMPLEMENTATION}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"fastcore._ext.{name}":
+            raise
+        raise ImportError(
+            f"fastcore's compiled extension {name!r} is missing: this tree was not built. Install a wheel "
+            "(pip install fastcore-k8s), build it (make build), or set FASTCORE_PURE=1 to run on plain Python."
+        ) from error
+    globals()[name] = module
+    return module

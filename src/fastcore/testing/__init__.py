@@ -1,0 +1,1 @@
+"""What tests of controllers need: a virtual clock, an embedded API server, and a real one."""

@@ -1,0 +1,217 @@
+"""A real kube-apiserver with its etcd on loopback, for tests: what controller-runtime calls envtest.
+
+The binaries are found in `$KUBEBUILDER_ASSETS` (then on PATH). Everything lives in a temporary folder and dies with
+the process: nothing is installed, no root is needed, and the data is thrown away.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+# What a cluster does besides storing objects, as far as tests of controllers need it.
+CONTROLLERS = (
+    "garbage-collector-controller",
+    "namespace-controller",
+    "deployment-controller",
+    "replicaset-controller",
+)
+
+
+def find_binary(name: str, assets: str | None = None) -> str | None:
+    """The path of an envtest binary in `assets` or `$KUBEBUILDER_ASSETS`, else on PATH, else None."""
+    folder = assets or os.environ.get("KUBEBUILDER_ASSETS")
+    if folder and os.access(Path(folder) / name, os.X_OK):
+        return str(Path(folder) / name)
+    return shutil.which(name)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class KubeServer:
+    """A private kube-apiserver, its etcd and, if asked for, kube-controller-manager.
+
+    Attributes:
+        url: "https://127.0.0.1:PORT".
+        token: a bearer token of a member of system:masters.
+        ca: the server's certificate in PEM, which signs itself.
+        kubeconfig: path of a kubeconfig with all three.
+
+    Example:
+        with KubeServer() as server:
+            subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "ns"])
+
+    Raises:
+        FileNotFoundError: a binary is missing; the message says where it was looked for.
+        RuntimeError: a process died or was not ready in time; the message ends with its log.
+    """
+
+    def __init__(
+        self, *, assets: str | None = None, controllers: tuple[str, ...] = (), ready_timeout: float = 60.0
+    ) -> None:
+        self._assets = assets
+        self._controllers = controllers
+        self._ready_timeout = ready_timeout
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._folder: Path | None = None
+        self.token = secrets.token_urlsafe(24)
+        self.url = ""
+        self.ca = ""
+        self.kubeconfig = ""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of each part, by name: tests kill them, benchmarks read their CPU time."""
+        return {name: process.pid for name, process in self._processes}
+
+    def start(self) -> Self:
+        """Start every part and return when `/readyz` answers 200, about 3 seconds later."""
+        binaries = {name: self._binary(name) for name in self._names()}
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="fastcore-kube-"))
+        try:
+            self._start(binaries, folder)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Kill every part and remove the folder; safe to call twice."""
+        for _, process in reversed(self._processes):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _names(self) -> list[str]:
+        return ["etcd", "kube-apiserver"] + (["kube-controller-manager"] if self._controllers else [])
+
+    def _binary(self, name: str) -> str:
+        found = find_binary(name, self._assets)
+        if found is None:
+            where = self._assets or os.environ.get("KUBEBUILDER_ASSETS") or "(unset)"
+            raise FileNotFoundError(f"{name} is neither in KUBEBUILDER_ASSETS={where} nor on PATH")
+        return found
+
+    def _start(self, binaries: dict[str, str], folder: Path) -> None:
+        client_port, peer_port, port = free_port(), free_port(), free_port()
+        etcd = f"http://127.0.0.1:{client_port}"
+        peer = f"http://127.0.0.1:{peer_port}"
+        key = folder / "service-account.key"
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        tokens = folder / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
+        certificates = folder / "certificates"
+        self._spawn(
+            "etcd", binaries["etcd"], "--unsafe-no-fsync", f"--data-dir={folder / 'etcd'}",
+            f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}", f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+        )  # fmt: skip
+        self._spawn(
+            "kube-apiserver", binaries["kube-apiserver"], f"--etcd-servers={etcd}", "--bind-address=127.0.0.1",
+            f"--secure-port={port}", f"--cert-dir={certificates}", f"--token-auth-file={tokens}",
+            "--authorization-mode=RBAC", "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount",
+        )  # fmt: skip
+        self.url = f"https://127.0.0.1:{port}"
+        self._wait_ready(certificates / "apiserver.crt")
+        path = folder / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(self._kubeconfig()))
+        self.kubeconfig = str(path)
+        if self._controllers:
+            self._spawn(
+                "kube-controller-manager", binaries["kube-controller-manager"], f"--kubeconfig={path}",
+                "--leader-elect=false", f"--controllers={','.join(self._controllers)}", "--bind-address=127.0.0.1",
+                f"--secure-port={free_port()}", f"--cert-dir={folder / 'manager'}",
+            )  # fmt: skip
+
+    def _spawn(self, name: str, *command: str) -> None:
+        assert self._folder is not None
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._processes.append((name, process))
+
+    def _wait_ready(self, certificate: Path) -> None:
+        deadline = time.monotonic() + self._ready_timeout
+        while time.monotonic() < deadline:
+            for name, process in self._processes:
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended with status {process.returncode}:\n{self._log(name)}")
+            if certificate.exists():
+                self.ca = certificate.read_text()
+                with contextlib.suppress(urllib.error.URLError, OSError, ssl.SSLError):
+                    self._get("/readyz")
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"kube-apiserver was not ready in {self._ready_timeout} s:\n{self._log('kube-apiserver')}")
+
+    def _get(self, path: str) -> bytes:
+        context = ssl.create_default_context(cadata=self.ca)
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=5, context=context) as response:
+            return bytes(response.read())
+
+    def _log(self, name: str) -> str:
+        assert self._folder is not None
+        return (self._folder / f"{name}.log").read_text(errors="replace")[-4000:]
+
+    def _kubeconfig(self) -> dict[str, Any]:
+        authority = base64.b64encode(self.ca.encode()).decode()
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "fastcore", "cluster": {"server": self.url, "certificate-authority-data": authority}}
+            ],
+            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "contexts": [{"name": "fastcore", "context": {"cluster": "fastcore", "user": "admin"}}],
+            "current-context": "fastcore",
+        }
+
+
+def main() -> None:
+    """Run a server until SIGINT or SIGTERM; print its URL and the path of its kubeconfig."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with KubeServer(controllers=CONTROLLERS) as server:
+        print(f"{server.url}\nKUBECONFIG={server.kubeconfig}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

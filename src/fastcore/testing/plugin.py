@@ -1,0 +1,42 @@
+"""pytest fixtures for controllers' tests: `kube_server` and `kube_cluster`, real ones; loaded by pytest itself.
+
+`FASTCORE_REQUIRE=kube,...` turns the absence of a real part from a skip into a failure.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fastcore.testing.kube import CONTROLLERS, KubeServer, find_binary
+
+
+def required(part: str) -> bool:
+    """Whether `FASTCORE_REQUIRE` names `part`."""
+    return part in os.environ.get("FASTCORE_REQUIRE", "").split(",")
+
+
+def need(part: str, *binaries: str) -> None:
+    """Skip the test, or fail it if `part` is required, unless every binary can be found."""
+    missing = [name for name in binaries if find_binary(name) is None]
+    if missing:
+        reason = f"{', '.join(missing)} not found: set KUBEBUILDER_ASSETS or PATH (make services may install it)"
+        if required(part):
+            pytest.fail(f"FASTCORE_REQUIRE names {part!r}, but {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kube_server() -> Iterator[KubeServer]:
+    """A real kube-apiserver and etcd, shared by the whole session."""
+    need("kube", "etcd", "kube-apiserver", "openssl")
+    with KubeServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kube_cluster() -> Iterator[KubeServer]:
+    """A real kube-apiserver with kube-controller-manager: garbage collection, namespaces, Deployments."""
+    need("kube", "etcd", "kube-apiserver", "kube-controller-manager", "openssl")
+    with KubeServer(controllers=CONTROLLERS) as server:
+        yield server
