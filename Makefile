@@ -10,11 +10,12 @@ STAMP := $(VENV)/.installed
 SOURCES := $(wildcard src/fastcore/_ext/*.pyx src/fastcore/_ext/*.pxd)
 BUILT := $(VENV)/.built
 PYTEST_ARGS ?=
+PRIMITIVES := tests/cache tests/ratelimit tests/breaker tests/pool tests/queue tests/diff
 
 # Where the real kube-apiserver lies, as for controller-runtime's envtest.
 export KUBEBUILDER_ASSETS ?= $(wildcard $(abspath ../shared/envtest))
 
-.PHONY: help venv build demo test lint types bench wheel services nightly clean
+.PHONY: help venv build demo test lint types bench wheel services nightly sanitize clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +49,7 @@ lint: $(STAMP) ## formatting, style, Cython, layers, spelling, workflows
 	$(BIN)/codespell src tests docs examples benchmarks *.md
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(BIN)/python .ci/wheel_matrix.py
 
 types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the public surface
 	$(BIN)/mypy
@@ -63,8 +65,16 @@ wheel: $(STAMP) ## sdist, wheel from the sdist, and a smoke test of it in an emp
 services: ## install the Debian servers that the tests can use
 	.ci/services
 
-nightly: $(BUILT) ## long property runs and the tests marked slow
+nightly: $(BUILT) sanitize ## sanitizers, long property runs and the tests marked slow
 	$(BIN)/python -X dev -m pytest --nightly $(PYTEST_ARGS)
+
+# The extensions under gcc's sanitizers, in a tree of their own; the interpreter itself stays as it is.
+SANITIZED := build/sanitize
+sanitize: $(BUILT) ## the primitives' tests under the address and undefined-behaviour sanitizers
+	FASTCORE_SANITIZE=address,undefined $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=$(SANITIZED)/lib \
+	$(BIN)/python -m pytest $(PRIMITIVES) -k "not py" $(PYTEST_ARGS)
 
 clean: ## remove everything that the tasks made
 	rm -rf $(VENV) build dist .benchmarks src/*.egg-info

@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
 IMPLEMENTATION = "py" if PURE else "ext"
 
-_PRIMITIVES = frozenset(
-    {"backoff", "breaker", "bucket", "diff", "fingerprint", "lru", "patch", "pool", "queue", "ttl"}
-)
+PRIMITIVES = frozenset({"backoff", "breaker", "bucket", "diff", "fingerprint", "lru", "patch", "pool", "queue", "ttl"})
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name not in _PRIMITIVES:
+    if name not in PRIMITIVES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         module = import_module(f"fastcore._{IMPLEMENTATION}.{name}")
