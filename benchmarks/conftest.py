@@ -74,9 +74,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     x = dict_get_ns()
     write = terminalreporter.write_line
     write("")
-    write(
-        f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}; x = one dict.get hit = {x:.1f} ns"
-    )
+    write(f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
+    write(f"x = one dict.get hit = {x:.1f} ns")
     write(f"{'what':<34} {'whose':<22} {'ns':>12} {'x':>9}   target")
     for what in dict.fromkeys(r[0] for r in rows):
         for _, whose, ns, target in sorted((r for r in rows if r[0] == what), key=lambda r: r[2]):

@@ -6,8 +6,9 @@ import inspect
 from types import ModuleType
 
 import pytest
-from fastcore.testing.clock import VirtualClock
 from hypothesis import HealthCheck, settings
+
+from fastcore.testing.clock import VirtualClock
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("nightly", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])

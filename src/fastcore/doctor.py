@@ -59,7 +59,7 @@ def extensions() -> Iterator[Finding]:
             import_module(f"fastcore._ext.{name}")
         except ImportError as error:
             yield Finding("error", f"the compiled primitive {name!r} does not load: {error}")
-    if implementation.PRIMITIVES <= compiled:
+    if compiled >= implementation.PRIMITIVES:
         yield Finding("ok", f"{len(compiled)} compiled primitives load")
     gil = getattr(sys, "_is_gil_enabled", None)
     if gil is not None and "free-threading" in sys.version:
@@ -90,9 +90,8 @@ def environment() -> Iterator[Finding]:
 def main(argv: Sequence[str]) -> int:
     """Print the report; 1 if something is wrong, else 0."""
     argparse.ArgumentParser(prog="fastcore doctor", description=__doc__).parse_args(argv)
-    print(
-        f"fastcore {__version__} on {platform.python_implementation()} {platform.python_version()}, {platform.platform()}"
-    )
+    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"fastcore {__version__} on {interpreter}, {platform.platform()}")
     findings = [namesake(), *extensions(), *extras(), *environment()]
     for finding in findings:
         print(f"  {finding.level:<6}{finding.text}")
