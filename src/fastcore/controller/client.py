@@ -1,0 +1,468 @@
+"""The API of one server as Python calls: paths, verbs, deadlines and retries; objects are dicts, bytes on request."""
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
+
+import msgspec
+
+from fastcore._version import __version__
+from fastcore.controller.config import ClientConfig
+from fastcore.controller.errors import (
+    ApiError,
+    ConnectionFailed,
+    DecodeError,
+    GoneError,
+    RequestTimeout,
+    error_from_body,
+)
+from fastcore.controller.model import Kind, Resource
+from fastcore.controller.transport import Answer, Transport
+
+Params = Mapping[str, str | int | bool | None]
+
+PAGE_SIZE = 500
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+_JSON = "application/json"
+# Sending one of these twice is as good as once, so a connection that breaks under it is worth one more try. aiohttp
+# knows of the plain methods; that an apply patch is one of them, it cannot know.
+_REPEATABLE = frozenset({APPLY_PATCH})
+
+encode = msgspec.json.Encoder().encode
+
+
+class Listing(NamedTuple):
+    """What a list returned: the objects, and the resourceVersion to watch from."""
+
+    items: list[Resource]
+    revision: str
+
+
+class Client:
+    """Calls one Kubernetes API server.
+
+    Every request has a deadline, which includes waiting for a connection and all retries. Answers 429 and 5xx that
+    carry Retry-After are retried after that time, up to 10 times (LI-1); without the header they are raised, as is
+    any other error. A 401 is retried once with renewed credentials.
+
+    Args:
+        config: address and credentials.
+        user_agent: value of the User-Agent header.
+        max_connections: requests in flight at most, >= 1 (default 100); watches do not count.
+        prefix: put before every path, such as "/clusters/blue".
+        timeout: default deadline of a request in seconds, > 0.
+        retries: repeats of a request that the server asked to send later, >= 0.
+        sleep: waits so many seconds (tests inject one).
+
+    Raises:
+        ApiError: from every method, in its typed forms; ConfigError when credentials cannot be had.
+
+    Thread safety: use from one event loop. Close it, or use it as an async context manager.
+
+    Example:
+        async with Client(await ClientConfig.load()) as client:
+            await client.get(CONFIG_MAP, "default", "settings")
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        user_agent: str = f"fastcore/{__version__} ({platform.system().lower()}/{platform.machine()})",
+        max_connections: int = 100,
+        prefix: str = "",
+        timeout: float = 30.0,
+        retries: int = 10,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        transport: Transport | None = None,
+    ) -> None:
+        if not timeout > 0:
+            raise ValueError(f"timeout must be > 0 seconds, not {timeout!r}")
+        if retries < 0:
+            raise ValueError(f"retries must be >= 0, not {retries!r}")
+        self.config = config
+        self.prefix = prefix.rstrip("/")
+        self._timeout = timeout
+        self._retries = retries
+        self._sleep = sleep
+        self._owns_transport = transport is None
+        self._transport = transport or Transport(config, user_agent=user_agent, max_connections=max_connections)
+
+    def scoped(self, prefix: str) -> "Client":
+        """A client of another prefix over the same connections; closing it leaves them open."""
+        return Client(
+            self.config,
+            prefix=prefix,
+            timeout=self._timeout,
+            retries=self._retries,
+            sleep=self._sleep,
+            transport=self._transport,
+        )
+
+    @property
+    def stats(self) -> dict[tuple[str, str, str], int]:
+        """Answers by (code, method, host) for `rest_client_requests_total`; the code is "<error>" if none came."""
+        return self._transport.stats
+
+    async def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        if self._owns_transport:
+            await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Send one request and return the body of its 2xx answer.
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE.
+            path: the quoted path after the prefix.
+            params: query; None and False values are left out, True is sent as "true".
+            body: sent as it is.
+            content_type: of the body; JSON if not given.
+            timeout: deadline in seconds, > 0; None is the client's.
+        """
+        target = self._target(path, params)
+        if body is not None and content_type is None:
+            content_type = _JSON
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                return await self._with_retries(method, target, body, content_type, deadline)
+        except TimeoutError as error:
+            if isinstance(error, ApiError):
+                raise
+            raise RequestTimeout(f"{method} {path} took longer than {seconds} s") from error
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Resource:
+        """One object, from the server."""
+        return self._object(await self.request("GET", kind.path(namespace, name)))
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        resource_version: str | None = None,
+        limit: int = PAGE_SIZE,
+    ) -> Listing:
+        """Every object of a kind, page by page (RF-10).
+
+        The revision is that of the first page. A continue token that expires on the way leads to one list without
+        pages. `apiVersion` and `kind`, which servers leave out of the items of built-in kinds, are filled in.
+
+        Args:
+            kind: what to list.
+            namespace: where; None is everywhere.
+            label_selector: such as "app=web,tier!=db".
+            field_selector: such as "metadata.name=web".
+            resource_version: None asks for the latest, "0" for any cached state, a number for one not older.
+            limit: objects a page, >= 0; 0 asks for everything at once.
+        """
+        params: dict[str, str | int | bool | None] = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "resourceVersion": resource_version or None,
+            "limit": limit or None,
+        }
+        path = kind.path(namespace)
+        page = self._page(await self.request("GET", path, params=params))
+        revision = page.metadata.get("resourceVersion", "")
+        items = page.items or []
+        while token := page.metadata.get("continue"):
+            try:
+                later = {**params, "resourceVersion": None, "continue": token}
+                page = self._page(await self.request("GET", path, params=later))
+            except GoneError:
+                page = self._page(await self.request("GET", path, params={**params, "limit": None}))
+                revision, items = page.metadata.get("resourceVersion", ""), page.items or []
+                break
+            items += page.items or []
+        for item in items:
+            if "kind" not in item:
+                item["apiVersion"] = kind.api_version
+                item["kind"] = kind.kind
+        return Listing(items, revision)
+
+    async def create(
+        self, kind: Kind, obj: Resource, *, field_manager: str | None = None, dry_run: bool = False
+    ) -> Resource:
+        """Create an object; AlreadyExistsError if there is one of this name (WR-6)."""
+        return await self._write("POST", kind.path(_namespace(kind, obj)), kind, obj, _query(field_manager, dry_run))
+
+    async def update(
+        self,
+        kind: Kind,
+        obj: Resource,
+        *,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+    ) -> Resource:
+        """Replace an object; ConflictError if its resourceVersion is stale (WR-1)."""
+        path = kind.path(_namespace(kind, obj), obj["metadata"]["name"], subresource)
+        return await self._write("PUT", path, kind, obj, _query(field_manager, dry_run))
+
+    async def update_status(self, kind: Kind, obj: Resource, *, field_manager: str | None = None) -> Resource:
+        """Replace the status of an object, and nothing else of it (WR-4)."""
+        return await self.update(kind, obj, subresource="status", field_manager=field_manager)
+
+    async def patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        patch: object,
+        *,
+        patch_type: str = MERGE_PATCH,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+    ) -> Resource:
+        """Change parts of an object.
+
+        Args:
+            kind: of the object.
+            namespace: of the object.
+            name: of the object.
+            patch: what JSON makes of it: a dict, or a list for JSON_PATCH.
+            patch_type: MERGE_PATCH, JSON_PATCH or STRATEGIC_PATCH.
+            subresource: such as "status".
+            field_manager: whom the server notes as the owner of the changed fields.
+            dry_run: validate and answer, but do not store.
+        """
+        path = kind.path(namespace, name, subresource)
+        answer = await self.request(
+            "PATCH", path, params=_query(field_manager, dry_run), body=encode(patch), content_type=patch_type
+        )
+        return self._object(answer)
+
+    async def patch_status(
+        self, kind: Kind, namespace: str | None, name: str, status: Resource, *, field_manager: str | None = None
+    ) -> Resource:
+        """Merge `status` into an object's status."""
+        return await self.patch(
+            kind, namespace, name, {"status": status}, subresource="status", field_manager=field_manager
+        )
+
+    async def apply(
+        self,
+        kind: Kind,
+        obj: Resource,
+        *,
+        field_manager: str,
+        force: bool = True,
+        dry_run: bool = False,
+        subresource: str | None = None,
+    ) -> Resource:
+        """Server-side apply: create the object, or make my fields of it what `obj` says (WR-2).
+
+        Args:
+            kind: of the object.
+            obj: the fields that I want, and no others; without managedFields.
+            field_manager: my name, under which the server remembers which fields are mine.
+            force: take fields over from other managers instead of a ConflictError.
+            dry_run: validate and answer, but do not store.
+            subresource: such as "status".
+
+        Raises:
+            ValueError: `obj` carries managedFields, so it was read and not made.
+        """
+        meta = obj["metadata"]
+        if "managedFields" in meta:
+            raise ValueError(f"an applied object must not carry managedFields: {kind.kind} {meta.get('name')!r}")
+        path = kind.path(_namespace(kind, obj), meta["name"], subresource)
+        params = _query(field_manager, dry_run)
+        params["force"] = force
+        return await self._write("PATCH", path, kind, obj, params, APPLY_PATCH)
+
+    async def apply_status(self, kind: Kind, obj: Resource, *, field_manager: str, force: bool = True) -> Resource:
+        """Server-side apply of the status alone, which has owners of its own (WR-2)."""
+        return await self.apply(kind, obj, field_manager=field_manager, force=force, subresource="status")
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        preconditions: Mapping[str, str] | None = None,
+        propagation: str | None = None,
+        dry_run: bool = False,
+    ) -> Resource:
+        """Delete an object; the answer is the object if finalizers keep it, else a Status (WR-5).
+
+        Args:
+            kind: of the object.
+            namespace: of the object.
+            name: of the object.
+            preconditions: {"uid": ..., "resourceVersion": ...}; ConflictError if the object has others.
+            propagation: "Background", "Foreground" or "Orphan" (WR-7); None is the server's default.
+            dry_run: validate and answer, but do not delete.
+        """
+        options: Resource = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if preconditions:
+            options["preconditions"] = dict(preconditions)
+        if propagation:
+            options["propagationPolicy"] = propagation
+        answer = await self.request(
+            "DELETE", kind.path(namespace, name), params=_query(None, dry_run), body=encode(options)
+        )
+        return self._object(answer)
+
+    async def watch(
+        self,
+        path: str,
+        params: Params | None = None,
+        *,
+        idle_timeout: float = 150.0,
+        opened: Callable[[], None] | None = None,
+    ) -> AsyncIterator[bytes]:
+        """The events of a watch as raw JSON lines, until the server ends it; an incomplete last line is dropped.
+
+        Nothing is retried: the caller knows where to resume. Use `contextlib.aclosing`, so that leaving early closes
+        the connection at once.
+
+        Args:
+            path: of a collection.
+            params: query; `watch=1` is added.
+            idle_timeout: seconds of silence after which RequestTimeout is raised, > 0 (RF-7).
+            opened: called once when the server has accepted the watch.
+        """
+        target = self._target(path, {**(params or {}), "watch": 1})
+        for refused in (False, True):
+            async with self._transport.stream(target, timeout=self._timeout, refused=refused) as stream:
+                if stream.status == 401 and not refused:
+                    continue
+                if stream.status != 200:
+                    async with asyncio.timeout(self._timeout):
+                        body = await stream.read()
+                    raise error_from_body(stream.status, body, retry_after=_retry_after(stream.headers))
+                if opened is not None:
+                    opened()
+                async for line in stream.lines(idle_timeout):
+                    yield line
+            return
+
+    async def _with_retries(
+        self, method: str, target: str, body: bytes | None, content_type: str | None, deadline: asyncio.Timeout
+    ) -> bytes:
+        retries = self._retries
+        refused = False
+        while True:
+            answer = await self._send(method, target, body, content_type, refused)
+            if 200 <= answer.status < 300:
+                return answer.body
+            if answer.status == 401 and not refused:
+                refused = True
+                continue
+            wait = _retry_after(answer.headers)
+            error = error_from_body(answer.status, answer.body, retry_after=wait)
+            if wait is None or not (answer.status == 429 or answer.status >= 500) or retries == 0:
+                raise error
+            end = deadline.when()
+            if end is not None and asyncio.get_running_loop().time() + wait >= end:
+                raise error  # the deadline would come first: say why, rather than wait in vain
+            retries -= 1
+            await self._sleep(wait)
+
+    async def _send(
+        self, method: str, target: str, body: bytes | None, content_type: str | None, refused: bool
+    ) -> Answer:
+        try:
+            return await self._transport.send(method, target, body, content_type, refused=refused)
+        except ConnectionFailed:
+            if content_type not in _REPEATABLE:
+                raise
+        return await self._transport.send(method, target, body, content_type, refused=refused)
+
+    async def _write(
+        self, method: str, path: str, kind: Kind, obj: Resource, params: Params, content_type: str = _JSON
+    ) -> Resource:
+        if "kind" not in obj:
+            obj = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        return self._object(
+            await self.request(method, path, params=params, body=encode(obj), content_type=content_type)
+        )
+
+    def _target(self, path: str, params: Params | None) -> str:
+        if not params:
+            return self.prefix + path
+        query = urlencode(
+            {k: "true" if v is True else v for k, v in params.items() if v is not None and v is not False}
+        )
+        return f"{self.prefix}{path}?{query}" if query else self.prefix + path
+
+    @staticmethod
+    def _object(body: bytes) -> Resource:
+        try:
+            return _decode_object(body)
+        except msgspec.DecodeError as error:
+            raise DecodeError(f"the answer is no JSON object: {error}") from error
+
+    @staticmethod
+    def _page(body: bytes) -> "_Page":
+        try:
+            return _decode_page(body)
+        except msgspec.DecodeError as error:
+            raise DecodeError(f"the answer is no list: {error}") from error
+
+
+class _Page(msgspec.Struct, gc=False):
+    metadata: dict[str, Any]
+    items: list[dict[str, Any]] | None = None  # Go writes an empty list as null
+
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_page = msgspec.json.Decoder(_Page).decode
+
+
+def _namespace(kind: Kind, obj: Mapping[str, Any]) -> str | None:
+    return obj["metadata"].get("namespace") if kind.namespaced else None
+
+
+def _query(field_manager: str | None, dry_run: bool) -> dict[str, str | int | bool | None]:
+    return {"fieldManager": field_manager, "dryRun": "All" if dry_run else None}
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The Retry-After header in seconds >= 0, from either of its forms; None if absent or malformed."""
+    text = headers.get("Retry-After")
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
