@@ -1,0 +1,6 @@
+"""What the people who operate a controller look at: metrics, health and readiness over HTTP."""
+
+from fastcore.observe.pages import checks_page, metrics_page
+from fastcore.observe.server import HttpRequest, HttpResponse, HttpServer
+
+__all__ = ["HttpRequest", "HttpResponse", "HttpServer", "checks_page", "metrics_page"]
