@@ -1,0 +1,115 @@
+"""What the demo shows a person: a progress bar while it works, and the summary."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fastcore.controller.workspace import Workspace
+    from fastcore.reference.demo import Phase, Summary
+
+SERVE = """\
+Everything keeps running until Ctrl-C.
+  kubectl --kubeconfig {kubeconfig} {server}get webapps -A
+  kubectl --kubeconfig {kubeconfig} {server}describe webapp web-0000
+  curl {metrics}/metrics
+"""
+
+
+class Display:
+    """Progress bars and text on standard error; nothing at all when `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bars = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=quiet,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, phase: str, total: int) -> None:
+        """A new phase of `total` objects."""
+        self._bar = self._bars.add_task(phase, total=total, note="")
+
+    def progress(self, done: int, total: int) -> None:
+        """`done` objects of the current phase are in order."""
+        if self._bar is not None:
+            self._bars.update(self._bar, completed=done)
+
+    def finish(self, phase: "Phase") -> None:
+        """The current phase is over."""
+        if self._bar is not None:
+            note = f"{phase.writes} writes, {phase.cpu_ms_an_object:.2f} ms CPU an object"
+            self._bars.update(self._bar, completed=phase.objects, note=note)
+
+    def print(self, what: object) -> None:
+        """Show anything that rich can show."""
+        self._console.print(what)
+
+    def serve(self, kubeconfig: str, metrics: str, targets: "list[tuple[Workspace, str]]") -> None:
+        """Say how to look at what keeps running."""
+        self._bars.stop()
+        prefix = targets[0][0].client.prefix
+        server = f"--server {targets[0][0].client.config.server}{prefix} " if prefix else ""
+        self._console.print(SERVE.format(kubeconfig=kubeconfig, metrics=metrics, server=server), highlight=False)
+
+    def verdict(self, summary: "Summary") -> None:
+        """The last lines: totals, and whether everything converged."""
+        asked = summary.cache_hits + summary.cache_misses
+        hits = f"{summary.cache_hits} of {asked}" if asked else "none asked"
+        self._console.print(
+            f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces\n"
+            f"controller: peak memory {summary.peak_mib:.0f} MiB, cache hits {hits}, "
+            f"{summary.connections_cut} connections cut",
+            highlight=False,
+        )
+        if summary.converged:
+            self._console.print("[green]Every object converged and stayed quiet.[/green]")
+        else:
+            self._console.print("[red]Failed:[/red] ", end="")
+            self._console.print(summary.error, markup=False, highlight=False)
+
+
+def table(phases: "list[Phase]") -> Table:
+    """The summary, a row a phase."""
+    result = Table(title="What it cost", title_justify="left")
+    for column in (
+        "phase",
+        "objects",
+        "objects/s",
+        "p50 s",
+        "p99 s",
+        "requests/object",
+        "writes/object",
+        "CPU ms/object",
+    ):
+        result.add_column(column, justify="left" if column == "phase" else "right")
+    for phase in phases:
+        result.add_row(
+            phase.name,
+            str(phase.objects),
+            f"{phase.objects / phase.seconds:.0f}" if phase.p50_s else "",
+            f"{phase.p50_s:.3f}" if phase.p50_s else "",
+            f"{phase.p99_s:.3f}" if phase.p99_s else "",
+            f"{phase.requests / phase.objects:.2f}",
+            f"{phase.writes / phase.objects:.2f}",
+            f"{phase.cpu_ms_an_object:.2f}",
+        )
+    return result
