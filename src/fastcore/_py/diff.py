@@ -1,0 +1,494 @@
+"""What differs between two documents, whether one covers the other, and what to do about a set of them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from fastcore._py.document import MAX_DEPTH, check_key, equal, plain, same_scalar, too_deep
+
+__all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
+
+KUBERNETES: dict[str, Any] = {
+    "claims": "name",
+    "conditions": "type",
+    "containerStatuses": "name",
+    "containers": "name",
+    "env": "name",
+    "ephemeralContainerStatuses": "name",
+    "ephemeralContainers": "name",
+    "finalizers": "=",
+    "hostAliases": "ip",
+    "hostIPs": "ip",
+    "imagePullSecrets": "name",
+    "initContainerStatuses": "name",
+    "initContainers": "name",
+    "ownerReferences": "uid",
+    "podIPs": "ip",
+    "ports": [("containerPort", ("protocol", "TCP")), ("port", ("protocol", "TCP")), "name"],
+    "resourceClaims": "name",
+    "schedulingGates": "name",
+    "secrets": "name",
+    "taints": ("key", "effect"),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "versions": "name",
+    "volumeDevices": "devicePath",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+    "webhooks": "name",
+}
+"""Lists of the built-in kinds that are maps or sets, by the name of the member that holds them.
+
+A str is the field that names an item ("=": the item is its own name, so the list is a set); a tuple is fields that
+name it together, each a str or a pair of field and default; a list is alternatives, of which the first counts whose
+fields every item of both lists has, with no two items of a list the same.
+"""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class Change(NamedTuple):
+    """One difference between two documents: where, and what was and is there.
+
+    `op` is "add", "remove" or "change". The path is a tuple: a str is the name of a member, an int the index in a
+    list, and a tuple selects the item of a keyed list by its key fields, `("name", "web")` or `("containerPort", 80,
+    "protocol", "TCP")`, or the item of a set, `("=", "value")`. `old` is None for "add", `new` is None for "remove".
+    The values are those of the documents, not copies.
+    """
+
+    op: str
+    path: tuple[Any, ...]
+    old: Any
+    new: Any
+
+    @property
+    def where(self) -> str:
+        """The path as text for people, such as `spec.containers[name=web].args[0]`; it shows no values but keys."""
+        parts: list[str] = []
+        for element in self.path:
+            if isinstance(element, tuple):
+                pairs = zip(element[::2], element[1::2], strict=True)
+                parts.append("[" + ",".join(f"{'' if field == '=' else field}={value}" for field, value in pairs) + "]")
+            elif not isinstance(element, str):
+                parts.append(f"[{element}]")
+            elif _PLAIN_NAME.fullmatch(element):
+                parts.append(f".{element}" if parts else element)
+            else:
+                parts.append(f"[{element!r}]")
+        return "".join(parts)
+
+
+class Plan(NamedTuple):
+    """What turns the current objects into the desired ones: four lists of keys.
+
+    `create`, `update` and `unchanged` are in the order of the desired mapping, `delete` in that of the current one.
+    """
+
+    create: list[Any]
+    update: list[Any]
+    delete: list[Any]
+    unchanged: list[Any]
+
+
+def diff(
+    old: Any, new: Any, /, *, ignore: Iterable[Any] = (), list_keys: Mapping[str, Any] | None = None
+) -> list[Change]:
+    """What has to change in `old` to make it `new`; empty exactly when they are equal.
+
+    Members are compared by name, in any order. A list that `list_keys` declares is compared by the keys of its items,
+    in any order; every other list by index. Numbers are equal by value (1 and 1.0, and any NaN), true only to true.
+    Values that are the same object are not entered.
+
+    Args:
+        old, new: two documents.
+        ignore: paths to leave out, with everything below: "metadata.managedFields", or a tuple of path elements as in
+            `Change.path` (for names with a dot). "*" is any one element: "spec.containers.*.image". What is added or
+            removed above an ignored path is reported whole.
+        list_keys: which lists are keyed, in the form of `KUBERNETES`; default (None): `KUBERNETES`. Use `{}` to
+            compare every list by index.
+
+    Raises:
+        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore` or `list_keys`.
+        ValueError: an empty path in `ignore`.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size), one walk; equal documents cost about what `old == new` costs.
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import diff
+        >>> old = {"containers": [{"name": "web", "image": "a:1"}]}
+        >>> new = {"containers": [{"name": "log", "image": "b:1"}, {"name": "web", "image": "a:2"}]}
+        >>> for change in diff(old, new):
+        ...     print(change.op, change.where, change.old, "->", change.new)
+        change containers[name=web].image a:1 -> a:2
+        add containers[name=log] None -> {'name': 'log', 'image': 'b:1'}
+    """
+    walk = _Walk(_table(list_keys))
+    walk.pair(old, new, None, _ignored(ignore), 0)
+    return [Change(op, tuple(reversed(path)), was, now) for op, path, was, now in walk.found]
+
+
+def covers(
+    live: Any, desired: Any, /, *, ignore: Iterable[Any] = (), list_keys: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether `live` already says everything that `desired` says, so that writing `desired` would change nothing.
+
+    Members that only `live` has (defaults, status, what others own) do not count. A null in `desired` asks for an
+    absent or null member. In a keyed list every desired item needs the live item of its key, and further live items
+    do not count; any other list needs the same length, and each item is covered by the one at its place. An empty
+    dict or list is asked for like any value. Order in keyed lists does not count: to notice that a member or an item
+    has left the desired state, keep its `fingerprint`.
+
+    Args:
+        live: the object as the server shows it.
+        desired: the object as it should be; fields that are not set are not asked for.
+        ignore: paths that need not be covered, as for `diff`.
+        list_keys: which lists are keyed, as for `diff`.
+
+    Raises:
+        What `diff` raises.
+
+    Complexity: O(size of desired).
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import covers
+        >>> live = {"spec": {"replicas": 2, "paused": False}, "status": {"replicas": 2}}
+        >>> covers(live, {"spec": {"replicas": 2}}), covers(live, {"spec": {"replicas": 3}})
+        (True, False)
+    """
+    return _covers(live, desired, None, _ignored(ignore), _table(list_keys), 0)
+
+
+def plan(
+    current: Mapping[Any, Any],
+    desired: Mapping[Any, Any],
+    /,
+    *,
+    exact: bool = False,
+    ignore: Iterable[Any] = (),
+    list_keys: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
+
+    An object is unchanged when the current one `covers` the desired one; with `exact` when `diff` finds nothing.
+
+    Args:
+        current, desired: mappings of any hashable key to documents.
+        exact: ask for equality, not for coverage.
+        ignore: paths that do not count, as for `diff`.
+        list_keys: which lists are keyed, as for `diff`.
+
+    Raises:
+        What `diff` raises.
+
+    Complexity: O(total size).
+    Thread safety: reads its arguments without a lock; a mapping changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import plan
+        >>> plan({"a": {"n": 1}, "b": {"n": 1}, "c": {}}, {"a": {"n": 1}, "b": {"n": 2}, "d": {}})
+        Plan(create=['d'], update=['b'], delete=['c'], unchanged=['a'])
+    """
+    for objects in (current, desired):
+        if not isinstance(objects, Mapping):
+            raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
+    table, state = _table(list_keys), _ignored(ignore)
+    result = Plan([], [], [], [])
+    for key, wanted in desired.items():
+        if key not in current:
+            result.create.append(key)
+            continue
+        if exact:
+            walk = _Walk(table)
+            walk.pair(current[key], wanted, None, state, 0)
+            same = not walk.found
+        else:
+            same = _covers(current[key], wanted, None, state, table, 0)
+        (result.unchanged if same else result.update).append(key)
+    result.delete.extend(key for key in current if key not in desired)
+    return result
+
+
+class _Walk:
+    """One walk over two documents.
+
+    A change starts with an empty path, and every level adds its element on the way back: where nothing changed,
+    nothing is done for paths.
+    """
+
+    def __init__(self, list_keys: Mapping[str, Any]) -> None:
+        self.found: list[tuple[str, list[Any], Any, Any]] = []
+        self.list_keys = list_keys
+
+    def place(self, before: int, element: Any) -> None:
+        for change in self.found[before:]:
+            change[1].append(element)
+
+    def pair(self, old: Any, new: Any, field: str | None, state: list[Any] | None, depth: int) -> None:
+        if old is new:
+            return
+        a, b = plain(old), plain(new)
+        if type(a) is dict and type(b) is dict:
+            if depth == MAX_DEPTH:
+                raise too_deep()
+            self.members(a, b, state, depth + 1)
+        elif type(a) is list and type(b) is list:
+            if depth == MAX_DEPTH:
+                raise too_deep()
+            self.items(a, b, field, state, depth + 1)
+        elif type(a) in (dict, list) or type(b) in (dict, list) or not same_scalar(a, b):
+            self.found.append(("change", [], old, new))
+
+    def members(self, a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, depth: int) -> None:
+        matched = 0
+        inner = None
+        for key, old in a.items():
+            check_key(key)
+            if key in b:
+                matched += 1
+            if state is not None:
+                inner = _step(state, key)
+                if inner == []:
+                    continue
+            before = len(self.found)
+            if key in b:
+                self.pair(old, b[key], key, inner, depth)
+            else:
+                self.found.append(("remove", [], old, None))
+            self.place(before, key)
+        if matched == len(b):
+            return
+        for key, new in b.items():
+            check_key(key)
+            if key not in a and (state is None or _step(state, key) != []):
+                self.found.append(("add", [key], None, new))
+
+    def items(self, a: list[Any], b: list[Any], field: str | None, state: list[Any] | None, depth: int) -> None:
+        same = 0
+        if field is not None and field in self.list_keys:
+            if state is None and len(a) == len(b):
+                # Most lists have not changed: they are never asked for their keys.
+                while same < len(a) and equal(a[same], b[same], depth):
+                    same += 1
+                if same == len(a):
+                    return
+            keyed = _keyed(self.list_keys, field, a, b)
+            if keyed is not None:
+                self.by_key(a, b, keyed, same, state, depth)
+                return
+        self.by_index(a, b, same, state, depth)
+
+    def by_index(self, a: list[Any], b: list[Any], same: int, state: list[Any] | None, depth: int) -> None:
+        inner = None
+        for i in range(same, max(len(a), len(b))):
+            if state is not None:
+                inner = _step(state, i)
+                if inner == []:
+                    continue
+            before = len(self.found)
+            if i >= len(b):
+                self.found.append(("remove", [], a[i], None))
+            elif i >= len(a):
+                self.found.append(("add", [], None, b[i]))
+            else:
+                self.pair(a[i], b[i], None, inner, depth)
+            self.place(before, i)
+
+    def by_key(
+        self, a: list[Any], b: list[Any], keyed: "_Keyed", same: int, state: list[Any] | None, depth: int
+    ) -> None:
+        fields, old_tokens, new_tokens = keyed
+        new_items = dict(zip(new_tokens, b, strict=True))
+        inner = None
+        for token, old in zip(old_tokens[same:], a[same:], strict=True):
+            element = _selector(fields, old)
+            if state is not None:
+                inner = _step(state, element)
+                if inner == []:
+                    continue
+            before = len(self.found)
+            if token in new_items:
+                self.pair(old, new_items[token], None, inner, depth)
+            else:
+                self.found.append(("remove", [], old, None))
+            self.place(before, element)
+        present = set(old_tokens)
+        for token, new in zip(new_tokens, b, strict=True):
+            if token not in present:
+                element = _selector(fields, new)
+                if state is None or _step(state, element) != []:
+                    self.found.append(("add", [element], None, new))
+
+
+def _covers(
+    live: Any, desired: Any, field: str | None, state: list[Any] | None, list_keys: Mapping[str, Any], depth: int
+) -> bool:
+    if live is desired:
+        return True
+    a, b = plain(live), plain(desired)
+    if type(b) is dict or type(b) is list:
+        if type(a) is not type(b):
+            return False
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        if type(b) is list:
+            return _covers_items(a, b, field, state, list_keys, depth + 1)
+        inner = None
+        for key, wanted in b.items():
+            check_key(key)
+            if state is not None:
+                inner = _step(state, key)
+                if inner == []:
+                    continue
+            if key in a:
+                if not _covers(a[key], wanted, key, inner, list_keys, depth + 1):
+                    return False
+            elif wanted is not None:
+                return False
+        return True
+    return type(a) is not dict and type(a) is not list and same_scalar(a, b)
+
+
+def _covers_items(
+    a: list[Any],
+    b: list[Any],
+    field: str | None,
+    state: list[Any] | None,
+    list_keys: Mapping[str, Any],
+    depth: int,
+) -> bool:
+    inner = None
+    keyed = _keyed(list_keys, field, a, b)
+    if keyed is None:
+        if len(a) != len(b):
+            return False
+        for i in range(len(a)):
+            if state is not None:
+                inner = _step(state, i)
+                if inner == []:
+                    continue
+            if not _covers(a[i], b[i], None, inner, list_keys, depth):
+                return False
+        return True
+    fields, live_tokens, desired_tokens = keyed
+    live_items = dict(zip(live_tokens, a, strict=True))
+    for token, wanted in zip(desired_tokens, b, strict=True):
+        if state is not None:
+            inner = _step(state, _selector(fields, wanted))
+            if inner == []:
+                continue
+        if token not in live_items or not _covers(live_items[token], wanted, None, inner, list_keys, depth):
+            return False
+    return True
+
+
+# Ignored paths are a list of tries, each a dict of path element to trie, or to None where a path ends.
+
+
+def _ignored(ignore: Iterable[Any]) -> list[Any] | None:
+    if isinstance(ignore, str):
+        raise TypeError("ignore is a collection of paths, not str")
+    root: dict[Any, Any] = {}
+    for path in ignore:
+        if isinstance(path, str):
+            elements = path.split(".")
+            if "" in elements:
+                raise ValueError(f"ignore: {path!r} has an empty element")
+        elif isinstance(path, (tuple, list)):
+            elements = list(path)
+            if not elements:
+                raise ValueError("ignore: an empty path would ignore the whole document")
+        else:
+            raise TypeError(f"ignore: a path is a str or a tuple, not {type(path).__qualname__}")
+        node = root
+        for element in elements[:-1]:
+            node = node.setdefault(element, {})
+            if node is None:
+                break
+        else:
+            node[elements[-1]] = None
+    return [root] if root else None
+
+
+def _step(state: list[Any], element: Any) -> list[Any] | None:
+    """The tries below an element: None where nothing more is ignored, [] where everything is."""
+    below = []
+    for trie in state:
+        for name in (element, "*"):
+            if name in trie:
+                if trie[name] is None:
+                    return []
+                below.append(trie[name])
+    return below or None
+
+
+# A keyed list: the fields, each with its default (or itself, where it has none), and the tokens of both lists' items.
+_Keyed = tuple[list[tuple[str, Any]], list[Any], list[Any]]
+
+
+def _table(list_keys: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if list_keys is None:
+        return KUBERNETES
+    if not isinstance(list_keys, Mapping):
+        raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
+    return list_keys
+
+
+def _keyed(list_keys: Mapping[str, Any], field: str | None, a: list[Any], b: list[Any]) -> _Keyed | None:
+    """How the items of two lists under one name are keyed, or None where they go by index."""
+    if field is None:
+        return None
+    declared = list_keys.get(field)
+    if declared is None:
+        return None
+    for alternative in declared if isinstance(declared, list) else [declared]:
+        fields = _fields(field, alternative)
+        old_tokens = _tokens(fields, a)
+        if old_tokens is None:
+            continue
+        new_tokens = _tokens(fields, b)
+        if new_tokens is not None:
+            return fields, old_tokens, new_tokens
+    return None
+
+
+def _fields(field: str, alternative: Any) -> list[tuple[str, Any]]:
+    fields = []
+    for part in alternative if isinstance(alternative, tuple) else (alternative,):
+        name, default = part if isinstance(part, tuple) and len(part) == 2 else (part, None)
+        if not isinstance(name, str):
+            raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
+        fields.append((name, default))
+    if not fields:
+        raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
+    return fields
+
+
+def _tokens(fields: list[tuple[str, Any]], items: list[Any]) -> list[Any] | None:
+    """The key of each item as something hashable, or None if an item has none or two items have the same."""
+    tokens = []
+    for item in items:
+        parts = []
+        for value in _key_values(fields, item):
+            value = plain(value)
+            if value is None or value != value or type(value) in (dict, list):
+                return None
+            # 1 and True are one key to a dict, and two to us.
+            parts.append((value,) if type(value) is bool else value)
+        tokens.append(tuple(parts))
+    return tokens if len(set(tokens)) == len(tokens) else None
+
+
+def _key_values(fields: list[tuple[str, Any]], item: Any) -> list[Any]:
+    item = plain(item)
+    if fields[0][0] == "=":
+        return [item]
+    if type(item) is not dict:
+        return [None]
+    return [default if item.get(name) is None else item[name] for name, default in fields]
+
+
+def _selector(fields: list[tuple[str, Any]], item: Any) -> tuple[Any, ...]:
+    values = _key_values(fields, item)
+    return tuple(part for (name, _), value in zip(fields, values, strict=True) for part in (name, value))

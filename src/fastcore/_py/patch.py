@@ -1,0 +1,423 @@
+"""JSON patch (RFC 6902) and merge patch (RFC 7386), made and applied."""
+
+import re
+from typing import Any
+
+from fastcore._py.document import MAX_DEPTH, check_key, equal, plain, too_deep
+from fastcore.errors import PatchError, PatchTestFailed
+
+__all__ = ["apply_json_patch", "apply_merge_patch", "json_patch", "merge_patch"]
+
+MAX_COPIED = 1_000_000
+"""Values that the `copy` operations of one patch may copy: a patch that doubles the document each time stops here."""
+
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+_BAD_ESCAPE = re.compile(r"~(?![01])")
+
+
+def json_patch(old: Any, new: Any, /) -> list[dict[str, Any]]:
+    """The JSON patch (RFC 6902) that turns `old` into `new`.
+
+    Objects are compared member by member; in arrays the common head and tail are kept and the rest is replaced in
+    place, added or removed. The operations are `add`, `remove` and `replace`. `apply_json_patch(old, json_patch(old,
+    new))` equals `new`; equal documents give `[]`. The values in the patch are those of `new`, not copies.
+
+    Raises:
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size); identical subtrees (`is`) are not entered.
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import json_patch
+        >>> json_patch({"a": 1, "b": [1, 2]}, {"a": 1, "b": [1, 3], "c": True})
+        [{'op': 'replace', 'path': '/b/1', 'value': 3}, {'op': 'add', 'path': '/c', 'value': True}]
+
+    Source: RFC 6902, RFC 6901.
+    """
+    found: list[tuple[str, list[Any], Any]] = []
+    _pair(old, new, found, 0)
+    patch = []
+    for op, reversed_path, value in found:
+        operation: dict[str, Any] = {"op": op, "path": _pointer(reversed_path[::-1])}
+        if op != "remove":
+            operation["value"] = value
+        patch.append(operation)
+    return patch
+
+
+def _pair(old: Any, new: Any, found: list[tuple[str, list[Any], Any]], depth: int) -> None:
+    """Append what turns `old` into `new`; each level adds its element to the path on the way back."""
+    if old is new:
+        return
+    a, b = plain(old), plain(new)
+    if type(a) is not type(b) or type(a) not in (dict, list):
+        if not equal(a, b):
+            found.append(("replace", [], new))
+        return
+    if depth == MAX_DEPTH:
+        raise too_deep()
+    if type(a) is list:
+        _arrays(a, b, found, depth + 1)
+        return
+    matched = 0
+    for key, value in a.items():
+        check_key(key)
+        if key not in b:
+            found.append(("remove", [key], None))
+            continue
+        matched += 1
+        before = len(found)
+        _pair(value, b[key], found, depth + 1)
+        for change in found[before:]:
+            change[1].append(key)
+    if matched != len(b):
+        for key, value in b.items():
+            check_key(key)
+            if key not in a:
+                found.append(("add", [key], value))
+
+
+def _arrays(a: list[Any], b: list[Any], found: list[tuple[str, list[Any], Any]], depth: int) -> None:
+    head, old_end, new_end = 0, len(a), len(b)
+    if old_end != new_end:
+        while head < old_end and head < new_end and equal(a[head], b[head], depth):
+            head += 1
+        while old_end > head and new_end > head and equal(a[old_end - 1], b[new_end - 1], depth):
+            old_end -= 1
+            new_end -= 1
+    common = min(old_end, new_end)
+    for i in range(head, common):
+        before = len(found)
+        _pair(a[i], b[i], found, depth)
+        for change in found[before:]:
+            change[1].append(i)
+    # From the back, so that the indices of the operations that follow still hold.
+    found.extend(("remove", [i], None) for i in range(old_end - 1, common - 1, -1))
+    found.extend(("add", [i], b[i]) for i in range(common, new_end))
+
+
+def _pointer(path: list[Any]) -> str:
+    """The JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + (e.replace("~", "~0").replace("/", "~1") if isinstance(e, str) else str(e)) for e in path)
+
+
+def merge_patch(old: Any, new: Any, /) -> Any:
+    """The merge patch (RFC 7386) that turns `old` into `new`.
+
+    `apply_merge_patch(old, merge_patch(old, new))` equals `new`. A merge patch says "remove" with null, so a member
+    that is null in `new` and not in `old` cannot be expressed; nulls inside arrays can. The values in the patch are
+    those of `new`, not copies.
+
+    Raises:
+        PatchError: a member of `new` would have to become null; the message names its pointer.
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size); identical subtrees (`is`) are not entered.
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import merge_patch
+        >>> merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4}})
+        {'b': {'c': 4, 'd': None}}
+
+    Source: RFC 7386.
+    """
+    if type(plain(new)) is not dict:
+        return new
+    if type(plain(old)) is not dict:
+        _refuse_nulls(new, [], 0)
+        return new
+    return _merge_patch(plain(old), plain(new), [], 0)
+
+
+def _merge_patch(a: dict[str, Any], b: dict[str, Any], path: list[str], depth: int) -> dict[str, Any]:
+    if depth == MAX_DEPTH:
+        raise too_deep()
+    patch: dict[str, Any] = {}
+    matched = 0
+    for key, old in a.items():
+        check_key(key)
+        if key not in b:
+            patch[key] = None
+            continue
+        matched += 1
+        new = b[key]
+        if old is new:
+            continue
+        path.append(key)
+        x, y = plain(old), plain(new)
+        if type(x) is dict and type(y) is dict:
+            inner = _merge_patch(x, y, path, depth + 1)
+            if inner:
+                patch[key] = inner
+        elif not equal(x, y, depth + 1):
+            _refuse_nulls(new, path, depth + 1)
+            patch[key] = new
+        path.pop()
+    if matched != len(b):
+        for key, new in b.items():
+            check_key(key)
+            if key not in a:
+                path.append(key)
+                _refuse_nulls(new, path, depth + 1)
+                patch[key] = new
+                path.pop()
+    return patch
+
+
+def _refuse_nulls(value: Any, path: list[str], depth: int) -> None:
+    value = plain(value)
+    if value is None:
+        raise PatchError(f"a merge patch cannot set {_pointer(path)!r} to null: null removes")
+    if type(value) is dict:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        for key, item in value.items():
+            check_key(key)
+            path.append(key)
+            _refuse_nulls(item, path, depth + 1)
+            path.pop()
+
+
+def apply_merge_patch(doc: Any, patch: Any, /) -> Any:
+    """The document that a merge patch (RFC 7386) makes of `doc`.
+
+    The answer is a new document of plain dicts and lists that shares nothing mutable with `doc` or `patch`.
+
+    Raises:
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size of both).
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import apply_merge_patch
+        >>> apply_merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4, "d": None}})
+        {'a': 1, 'b': {'c': 4}}
+
+    Source: RFC 7386.
+    """
+    return _merged(doc, patch, 0)
+
+
+def _merged(target: Any, patch: Any, depth: int) -> Any:
+    patch = plain(patch)
+    if type(patch) is not dict:
+        return _copy(patch, depth)
+    if depth == MAX_DEPTH:
+        raise too_deep()
+    target = plain(target)
+    result: dict[str, Any] = {}
+    if type(target) is dict:
+        for key, value in target.items():
+            check_key(key)
+            if key not in patch:
+                result[key] = _copy(value, depth + 1)
+            elif patch[key] is not None:
+                result[key] = _merged(value, patch[key], depth + 1)
+    for key, value in patch.items():
+        check_key(key)
+        if value is not None and key not in result:
+            result[key] = _merged(None, value, depth + 1)
+    return result
+
+
+def apply_json_patch(doc: Any, patch: Any, /) -> Any:
+    """The document that a JSON patch (RFC 6902) makes of `doc`.
+
+    The answer is a new document of plain dicts and lists that shares nothing mutable with `doc` or `patch`; after an
+    error `doc` is what it was. `test` compares numbers by value (1 equals 1.0) and true equals only true. The `copy`
+    operations of one patch may copy 1,000,000 values in all.
+
+    Raises:
+        PatchTestFailed: a `test` operation found another value.
+        PatchError: a malformed operation, or one that does not fit; the message names its index and pointer.
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size of both + operations x length of the arrays that they shift).
+    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+
+    Example:
+        >>> from fastcore.diff import apply_json_patch
+        >>> apply_json_patch({"a": [1, 2]}, [{"op": "add", "path": "/a/-", "value": 3}])
+        {'a': [1, 2, 3]}
+
+    Source: RFC 6902, RFC 6901.
+    """
+    patch = plain(patch)
+    if type(patch) is not list:
+        raise PatchError(f"a JSON patch is a list of operations, not {type(patch).__name__}")
+    state = _Applied(_copy(doc, 0))
+    for index, operation in enumerate(patch):
+        state.index, state.operation = index, plain(operation)
+        state.apply()
+    return state.document
+
+
+def _copy(value: Any, depth: int) -> Any:
+    value = plain(value)
+    if type(value) is dict:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        result = {}
+        for key, item in value.items():
+            check_key(key)
+            result[key] = _copy(item, depth + 1)
+        return result
+    if type(value) is list:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        return [_copy(item, depth + 1) for item in value]
+    return value
+
+
+def _size(value: Any, depth: int) -> int:
+    """How many values a plain document holds that is to stand at `depth`."""
+    if type(value) is not dict and type(value) is not list:
+        return 1
+    if depth == MAX_DEPTH:
+        raise too_deep()
+    return 1 + sum(_size(item, depth + 1) for item in (value.values() if type(value) is dict else value))
+
+
+class _Applied:
+    """A private copy of the document, and the operation that is being applied to it."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.index = 0
+        self.operation: Any = None
+        self.copied = 0
+
+    def error(self, reason: str) -> PatchError:
+        return PatchError(self.message(reason))
+
+    def message(self, reason: str) -> str:
+        op, path = (self.operation.get(name) for name in ("op", "path"))
+        if isinstance(op, str) and isinstance(path, str):
+            return f"operation {self.index} ({op} {path!r}): {reason}"
+        return f"operation {self.index}: {reason}"
+
+    def apply(self) -> None:
+        if type(self.operation) is not dict:
+            raise PatchError(f"operation {self.index}: an operation is an object, not {type(self.operation).__name__}")
+        op = self.operation.get("op")
+        if not isinstance(op, str):
+            raise self.error("the member 'op' is missing or not a string")
+        path = self.tokens("path")
+        if op == "add":
+            self.add(path, _copy(self.value(), len(path)))
+        elif op == "remove":
+            self.remove(path)
+        elif op == "replace":
+            self.replace(path, _copy(self.value(), len(path)))
+        elif op == "test":
+            value = self.value()
+            if not equal(self.get(path), value, len(path)):
+                raise PatchTestFailed(self.message("the value there is another one"))
+        elif op == "move":
+            source = self.tokens("from")
+            value = self.get(source)
+            if source != path:
+                if path[: len(source)] == source:
+                    raise self.error(f"{_pointer(source)!r} cannot move into itself")
+                _size(value, len(path))
+                self.remove(source)
+                self.add(path, value)
+        elif op == "copy":
+            value = self.get(self.tokens("from"))
+            self.copied += _size(value, len(path))
+            if self.copied > MAX_COPIED:
+                raise self.error(f"the patch copies more than {MAX_COPIED} values")
+            self.add(path, _copy(value, len(path)))
+        else:
+            raise self.error("'op' is none of add, remove, replace, move, copy, test")
+
+    def value(self) -> Any:
+        if "value" not in self.operation:
+            raise self.error("the member 'value' is missing")
+        return self.operation["value"]
+
+    def tokens(self, member: str) -> list[str]:
+        """The reference tokens of the pointer in a member of the operation."""
+        pointer = self.operation.get(member)
+        if not isinstance(pointer, str):
+            raise self.error(f"the member {member!r} is missing or not a string")
+        pointer = plain(pointer)
+        if not pointer:
+            return []
+        if pointer[0] != "/":
+            raise self.error(f"the pointer {pointer!r} does not start with '/'")
+        tokens = pointer[1:].split("/")
+        if len(tokens) > MAX_DEPTH:
+            raise self.error(f"the pointer has more than {MAX_DEPTH} tokens")
+        if "~" in pointer:
+            if _BAD_ESCAPE.search(pointer):
+                raise self.error(f"the pointer {pointer!r} has a '~' that is not '~0' or '~1'")
+            return [token.replace("~1", "/").replace("~0", "~") for token in tokens]
+        return tokens
+
+    def nothing(self, path: list[str]) -> PatchError:
+        return self.error(f"there is nothing at {_pointer(path)!r}")
+
+    def get(self, path: list[str]) -> Any:
+        node = self.document
+        for depth, token in enumerate(path):
+            if type(node) is dict:
+                if token not in node:
+                    raise self.nothing(path[: depth + 1])
+                node = node[token]
+            elif type(node) is list:
+                node = node[self.position(token, len(node) - 1, path[: depth + 1])]
+            else:
+                raise self.nothing(path[: depth + 1])
+        return node
+
+    def position(self, token: str, last: int, path: list[str]) -> int:
+        """The array index that a token names, at most `last`."""
+        if not _INDEX.fullmatch(token):
+            raise self.error(f"{_pointer(path)!r} does not end with an array index")
+        # Longer ones are past the end of any array, and int() has a limit of its own.
+        if len(token) > 18 or int(token) > last:
+            raise self.error(f"the array index at {_pointer(path)!r} is past the end")
+        return int(token)
+
+    def add(self, path: list[str], value: Any) -> None:
+        if not path:
+            self.document = value
+            return
+        parent, token = self.get(path[:-1]), path[-1]
+        if type(parent) is dict:
+            parent[token] = value
+        elif type(parent) is list:
+            parent.insert(len(parent) if token == "-" else self.position(token, len(parent), path), value)
+        else:
+            raise self.nothing(path)
+
+    def remove(self, path: list[str]) -> None:
+        if not path:
+            raise self.error("the whole document cannot be removed")
+        parent, token = self.get(path[:-1]), path[-1]
+        if type(parent) is dict and token in parent:
+            del parent[token]
+        elif type(parent) is list:
+            del parent[self.position(token, len(parent) - 1, path)]
+        else:
+            raise self.nothing(path)
+
+    def replace(self, path: list[str], value: Any) -> None:
+        if not path:
+            self.document = value
+            return
+        parent, token = self.get(path[:-1]), path[-1]
+        if type(parent) is dict and token in parent:
+            parent[token] = value
+        elif type(parent) is list:
+            parent[self.position(token, len(parent) - 1, path)] = value
+        else:
+            raise self.nothing(path)

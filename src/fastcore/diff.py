@@ -1,0 +1,39 @@
+"""Differences, patches and fingerprints of JSON-like documents, with Kubernetes' keyed lists understood.
+
+A document is dict (str keys), list, str, int, float, bool and None; subclasses, other mappings and tuples are read as
+the plain type that they stand for. Numbers are equal by value (1 and 1.0), true equals only true.
+"""
+
+from fastcore._impl import diff as _diff
+from fastcore._impl import fingerprint as _fingerprint
+from fastcore._impl import patch as _patch
+
+__all__ = [
+    "KUBERNETES",
+    "Change",
+    "Plan",
+    "apply_json_patch",
+    "apply_merge_patch",
+    "covers",
+    "diff",
+    "fingerprint",
+    "fingerprints",
+    "json_patch",
+    "merge_patch",
+    "plan",
+]
+
+KUBERNETES = _diff.KUBERNETES
+Change = _diff.Change
+Plan = _diff.Plan
+diff = _diff.diff
+covers = _diff.covers
+plan = _diff.plan
+
+json_patch = _patch.json_patch
+apply_json_patch = _patch.apply_json_patch
+merge_patch = _patch.merge_patch
+apply_merge_patch = _patch.apply_merge_patch
+
+fingerprint = _fingerprint.fingerprint
+fingerprints = _fingerprint.fingerprints
