@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
 import urllib.error
@@ -48,18 +49,19 @@ class Process:
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
-        self._log = tempfile.NamedTemporaryFile(prefix="fastcore-", suffix=".log")
+        self._log = tempfile.mkstemp(prefix="fastcore-", suffix=".log")
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fastcore", *self._arguments,
-            stdin=asyncio.subprocess.DEVNULL, stdout=self._log, stderr=asyncio.subprocess.STDOUT,
+            stdin=asyncio.subprocess.DEVNULL, stdout=self._log[0], stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-        self._log.close()
+        os.close(self._log[0])
+        os.unlink(self._log[1])
 
     async def stop(self, grace: float = 15.0) -> int:
         """End it as an operator would, with SIGTERM; its exit status. It is killed after `grace` seconds."""
@@ -75,7 +77,7 @@ class Process:
 
     def log(self) -> str:
         """The end of what it printed."""
-        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")[-4000:]
+        return Path(self._log[1]).read_text(encoding="utf-8", errors="replace")[-4000:]
 
     async def wait_for(self, url: str, seconds: float = 30.0) -> None:
         """Return once `url` answers 200."""
