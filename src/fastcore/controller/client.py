@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -134,6 +134,7 @@ class Client:
         body: bytes | None = None,
         content_type: str | None = None,
         timeout: float | None = None,
+        retries: int | None = None,
     ) -> bytes:
         """Send one request and return the body of its 2xx answer.
 
@@ -144,6 +145,7 @@ class Client:
             body: sent as it is.
             content_type: of the body; JSON if not given.
             timeout: deadline in seconds, > 0; None is the client's.
+            retries: repeats that the server may ask for, >= 0; None is the client's.
         """
         target = self._target(path, params)
         if body is not None and content_type is None:
@@ -151,7 +153,9 @@ class Client:
         seconds = self._timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds) as deadline:
-                return await self._with_retries(method, target, body, content_type, deadline)
+                return await self._with_retries(
+                    method, target, body, content_type, deadline, self._retries if retries is None else retries
+                )
         except TimeoutError as error:
             if isinstance(error, ApiError):
                 raise
@@ -170,6 +174,8 @@ class Client:
         field_selector: str | None = None,
         resource_version: str | None = None,
         limit: int = PAGE_SIZE,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> Listing:
         """Every object of a kind, page by page (RF-10).
 
@@ -183,6 +189,8 @@ class Client:
             field_selector: such as "metadata.name=web".
             resource_version: None asks for the latest, "0" for any cached state, a number for one not older.
             limit: objects a page, >= 0; 0 asks for everything at once.
+            timeout: deadline of one page in seconds; None is the client's.
+            retries: as in `request`, for one page.
         """
         params: dict[str, str | int | bool | None] = {
             "labelSelector": label_selector,
@@ -191,15 +199,18 @@ class Client:
             "limit": limit or None,
         }
         path = kind.path(namespace)
-        page = self._page(await self.request("GET", path, params=params))
+
+        async def fetch(query: Params) -> _Page:
+            return self._page(await self.request("GET", path, params=query, timeout=timeout, retries=retries))
+
+        page = await fetch(params)
         revision = page.metadata.get("resourceVersion", "")
         items = page.items or []
         while token := page.metadata.get("continue"):
             try:
-                later = {**params, "resourceVersion": None, "continue": token}
-                page = self._page(await self.request("GET", path, params=later))
+                page = await fetch({**params, "resourceVersion": None, "continue": token})
             except GoneError:
-                page = self._page(await self.request("GET", path, params={**params, "limit": None}))
+                page = await fetch({**params, "limit": None})
                 revision, items = page.metadata.get("resourceVersion", ""), page.items or []
                 break
             items += page.items or []
@@ -342,7 +353,7 @@ class Client:
         *,
         idle_timeout: float = 150.0,
         opened: Callable[[], None] | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The events of a watch as raw JSON lines, until the server ends it; an incomplete last line is dropped.
 
         Nothing is retried: the caller knows where to resume. Use `contextlib.aclosing`, so that leaving early closes
@@ -370,9 +381,14 @@ class Client:
             return
 
     async def _with_retries(
-        self, method: str, target: str, body: bytes | None, content_type: str | None, deadline: asyncio.Timeout
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        content_type: str | None,
+        deadline: asyncio.Timeout,
+        retries: int,
     ) -> bytes:
-        retries = self._retries
         refused = False
         while True:
             answer = await self._send(method, target, body, content_type, refused)

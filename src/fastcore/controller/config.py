@@ -5,6 +5,7 @@ told its server's address does without.
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import ssl
@@ -95,10 +96,8 @@ class ClientConfig:
         Raises:
             ConfigError: nothing was found, or what was found is malformed; the message says where it looked.
         """
-        from kubernetes.aio import config as kube
-        from kubernetes.aio.client import Configuration
-
-        target: Any = Configuration()
+        kube = _kubernetes()
+        target: Any = importlib.import_module("kubernetes.aio.client").Configuration()
         path = _find(kubeconfig)
         if path is None:
             if kubeconfig or context:
@@ -216,8 +215,7 @@ def contexts(kubeconfig: str | None = None) -> list[str]:
     Raises:
         ConfigError: there is no kubeconfig, or it is malformed.
     """
-    from kubernetes.aio import config as kube
-
+    kube = _kubernetes()
     path = _find(kubeconfig)
     if path is None:
         raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
@@ -226,6 +224,10 @@ def contexts(kubeconfig: str | None = None) -> list[str]:
     except (kube.ConfigException, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"kubeconfig {path!r}: {error}") from error
     return [current["name"], *(c["name"] for c in found if c["name"] != current["name"])]
+
+
+def _kubernetes() -> Any:
+    return importlib.import_module("kubernetes.aio.config")
 
 
 def _default_paths() -> str:

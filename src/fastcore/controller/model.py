@@ -69,15 +69,6 @@ class Kind(NamedTuple):
             return f"{base}/{self.plural}/{quote(name, safe='')}/{quote(subresource, safe='')}"
         return f"{base}/{self.plural}/{quote(name, safe='')}"
 
-    def reference(self, obj: Mapping[str, Any]) -> Resource:
-        """An ObjectReference to `obj`, as Events carry it."""
-        meta = obj["metadata"]
-        reference = {"apiVersion": self.api_version, "kind": self.kind, "name": meta["name"]}
-        for key in ("namespace", "uid", "resourceVersion"):
-            if meta.get(key):
-                reference[key] = meta[key]
-        return reference
-
     def owner_reference(self, obj: Mapping[str, Any]) -> Resource:
         """The controller owner reference that makes `obj`, of this kind, own another object (WR-7)."""
         meta = obj["metadata"]
