@@ -1,0 +1,394 @@
+# cython: freethreading_compatible=True
+r"""Token bucket: `TokenBucket` and the `Reservation` that it hands out.
+
+    credit ^ full = burst tokens
+           |\      /|        allow takes only what is there,
+           | \    / |   /    reserve may go below zero: the debt is the queue of those who wait,
+         0 +--\--/--|--/-->  and the time at which it is paid off is when the reservation may act.
+           |   \/   | /  t
+           |        |/
+
+One line is all the state: `credit` at time `last` (credit.pxd), and `event`, the latest time any reservation acts.
+Everything that decides is a function of (state, t); only the methods without explicit time read a clock.
+
+User code runs in: an injected clock and an injected sleep, both before or after the critical section, never in it.
+The section guards credit, last, event, seen, rate and full of one bucket; a reservation is guarded by its bucket's.
+"""
+
+import cython
+
+from fastcore.errors import RateLimitError, WaitTimeout
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+
+from fastcore._ext.clock cimport monotonic_ns
+from fastcore._ext.credit cimport CREDITS, INFINITY, accrued, covers, later, tokens_of, wait_ns
+
+
+cdef double checked_rate(object rate) except? -1.0:
+    cdef double value = rate
+    if not value >= 0.0:
+        raise ValueError(f"rate must be >= 0 tokens/s (math.inf for no limit), not {rate!r}")
+    return value
+
+
+cdef double checked_full(object burst) except? -1.0:
+    cdef double value = burst
+    if not (value >= 0.0 and value * CREDITS < INFINITY):
+        raise ValueError(f"burst must be a finite number of tokens >= 0, not {burst!r}")
+    return value * CREDITS
+
+
+cdef double checked_cost(double n) except? -1.0:
+    if not n >= 0.0:
+        raise ValueError(f"n must be >= 0 tokens, not {n!r}")
+    return n * CREDITS
+
+
+cdef int64_t duration_ns(object seconds) except? -1:
+    """Nanoseconds of `seconds`, None meaning no limit; negative when the time has passed."""
+    if seconds is None:
+        return INT64_MAX
+    cdef double value = seconds
+    if value != value:
+        raise ValueError(f"a time limit must be a number of seconds, not {seconds!r}")
+    value *= 1e9
+    if value >= 9223372036854775808.0:
+        return INT64_MAX
+    return -1 if value < 0.0 else <int64_t>value
+
+
+@cython.final
+cdef class Reservation:
+    """Reservation()
+--
+
+    The promise of tokens at a known time, made by `TokenBucket.reserve`.
+
+    Attributes:
+        ok: whether the tokens were taken; if not, `delay` is `math.inf` and the bucket is as it was.
+        delay: seconds to wait before acting, counted from the moment of the reservation.
+
+    Thread safety: every method is atomic.
+    """
+    cdef readonly bint ok
+    cdef readonly double delay
+    cdef TokenBucket _bucket
+    cdef double _cost
+    cdef double _rate
+    cdef int64_t _act
+    cdef bint _explicit
+
+    def __init__(self):
+        raise TypeError("a Reservation comes from TokenBucket.reserve")
+
+    def cancel(self):
+        """Give the tokens back, except those that later reservations already count on.
+
+        Once the time to act has passed, or after the first call, there is no effect. A reservation made with explicit
+        time is cancelled at the latest time that its bucket was shown; `cancel_at` names another.
+        """
+        if not self.ok:
+            return
+        cdef int64_t now = 0 if self._explicit else self._bucket._read_clock()
+        with cython.critical_section(self._bucket):
+            now = self._bucket._last if self._explicit else self._bucket._held(now)
+            self._bucket._restore(self, now)
+
+    def cancel_at(self, int64_t t, /):
+        """Do what `cancel` does as if it were `t` (integer nanoseconds)."""
+        if self.ok:
+            with cython.critical_section(self._bucket):
+                self._bucket._restore(self, t)
+
+    def __repr__(self):
+        return f"Reservation(ok={self.ok}, delay={self.delay!r})"
+
+
+@cython.final
+cdef class TokenBucket:
+    """TokenBucket(rate, burst, *, clock=None, sleep=None)
+--
+
+    Allow events at `rate` a second on average, in bursts of at most `burst`.
+
+    The bucket starts full, gains `rate` tokens a second and never holds more than `burst`. Tokens are floats; a
+    refused call takes none. Three verbs: `allow` (drop what is too much), `reserve` (plan it for later), `wait` (slow
+    down). Waiters are served in the order in which they came, a small request behind a large one included.
+
+    Args:
+        rate: tokens a second, >= 0; `math.inf` allows everything, 0 allows `burst` tokens in all.
+        burst: capacity in tokens, finite and >= 0. A request for more can never succeed (unless `rate` is infinite).
+        clock: callable returning integer nanoseconds; default the monotonic clock. One that goes back is held.
+        sleep: callable that `wait` sleeps with, given seconds; default `time.sleep`.
+
+    Every verb has a form with explicit time in integer nanoseconds (`allow_at`, ...) that reads no clock; there the
+    reference point follows `t`, backwards too. Keep to one of the two forms for one bucket.
+
+    As a member of `MaxOf` the bucket is client-go's BucketRateLimiter: `when` reserves one token for good.
+
+    Raises:
+        ValueError: `rate`, `burst` or `n` outside its range.
+    Complexity: O(1) time and memory; `allow` allocates nothing.
+    Thread safety: every method is atomic. Setters affect later calls, not those already waiting.
+    Source: token bucket as in golang.org/x/time/rate.
+
+    Example:
+        >>> from fastcore.ratelimit import TokenBucket
+        >>> bucket = TokenBucket(rate=10, burst=2)
+        >>> bucket.allow(), bucket.allow(), bucket.allow()
+        (True, True, False)
+    """
+    cdef double _credit
+    cdef double _rate
+    cdef double _full
+    cdef int64_t _last
+    cdef int64_t _event
+    cdef int64_t _seen
+    cdef object _clock
+    cdef object _sleep
+
+    def __init__(self, rate, burst, *, clock=None, sleep=None):
+        cdef double per_second = checked_rate(rate)
+        cdef double full = checked_full(burst)
+        with cython.critical_section(self):
+            self._rate = per_second
+            self._full = self._credit = full
+            self._last = self._event = self._seen = INT64_MIN
+        self._clock = clock
+        self._sleep = sleep
+
+    # --- deciding: the caller holds the section, t is a time and not a clock
+
+    cdef int64_t _read_clock(self) except? -1:
+        return monotonic_ns() if self._clock is None else self._clock()
+
+    cdef int64_t _held(self, int64_t now) noexcept:
+        """Never before a time that was seen, by this thread or by one that read the clock later and got here first."""
+        if now > self._seen:
+            self._seen = now
+        return self._seen if self._seen > self._last else self._last
+
+    cdef double _at(self, int64_t t) noexcept:
+        return accrued(self._credit, self._last, t, self._rate, self._full)
+
+    cdef bint _take(self, int64_t t, double cost) noexcept:
+        if cost == 0.0 or self._rate == INFINITY:
+            return True
+        cdef double credit = self._at(t)
+        if cost > self._full or not covers(credit, cost, self._rate):
+            return False
+        self._credit = credit - cost
+        self._last = self._event = t
+        return True
+
+    cdef int64_t _reserve(self, int64_t t, double cost, int64_t limit) noexcept:
+        """Nanoseconds to wait for tokens that are now taken; -1: can never be; -2: beyond `limit`, nothing taken."""
+        if cost == 0.0 or self._rate == INFINITY:
+            return 0
+        cdef double credit = self._at(t)
+        if cost > self._full:
+            return -1
+        cdef int64_t wait = wait_ns(credit, cost, self._rate)
+        if wait > 0 and self._rate == 0.0:
+            return -1
+        if wait > limit:
+            return -2
+        self._credit = credit - cost
+        self._last = t
+        self._event = later(t, wait)
+        return wait
+
+    cdef void _restore(self, Reservation r, int64_t t) noexcept:
+        if r._cost == 0.0 or r._act < t or self._rate == INFINITY:
+            return
+        cdef double back = r._cost
+        if self._event > r._act:
+            back -= <double>(<uint64_t>self._event - <uint64_t>r._act) * r._rate
+        r._cost = 0.0
+        if back <= 0.0:
+            return
+        cdef double credit = self._at(t) + back
+        self._credit = credit if credit < self._full else self._full
+        self._last = t
+        cdef int64_t wait
+        if r._act == self._event:
+            # The event before this one, as far as it is still to come.
+            wait = wait_ns(0.0, back, r._rate)
+            self._event = r._act - wait if <uint64_t>wait < <uint64_t>r._act - <uint64_t>t else t
+
+    cdef Reservation _promise(self, int64_t t, double cost, int64_t wait, bint explicit):
+        cdef Reservation r = Reservation.__new__(Reservation)
+        r.ok = wait >= 0
+        r.delay = wait / 1e9 if r.ok else INFINITY
+        r._bucket = self
+        r._cost = cost if self._rate < INFINITY else 0.0
+        r._rate = self._rate
+        r._act = later(t, wait) if r.ok else 0
+        r._explicit = explicit
+        return r
+
+    # --- with the clock
+
+    def allow(self, double n=1):
+        """Take `n` tokens if they are there; never waits."""
+        cdef double cost = checked_cost(n)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            return self._take(self._held(now), cost)
+
+    def reserve(self, double n=1, *, max_delay=None):
+        """Take `n` tokens now for use after `delay` seconds; not ok if that can never be, or exceeds `max_delay`."""
+        cdef double cost = checked_cost(n)
+        cdef int64_t limit = duration_ns(max_delay)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            now = self._held(now)
+            return self._promise(now, cost, self._reserve(now, cost, limit), False)
+
+    cdef Reservation _reserve_to_wait(self, double n, object timeout):
+        cdef double cost = checked_cost(n)
+        cdef int64_t limit = duration_ns(timeout)
+        cdef int64_t now
+        cdef int64_t wait
+        cdef Reservation r
+        if limit < 0:
+            raise WaitTimeout(f"the timeout of {timeout!r} s has passed")
+        now = self._read_clock()
+        with cython.critical_section(self):
+            now = self._held(now)
+            wait = self._reserve(now, cost, limit)
+            r = self._promise(now, cost, wait, False)
+        if wait == -1:
+            raise RateLimitError(f"{n!r} tokens can never be had at rate {self.rate!r} and burst {self.burst!r}")
+        if wait == -2:
+            raise WaitTimeout(f"{n!r} tokens take longer than the timeout of {timeout!r} s")
+        return r
+
+    def wait(self, double n=1, timeout=None):
+        """Wait until `n` tokens are there and take them; the tokens go back if the wait is interrupted.
+
+        Args:
+            n: tokens, 0 to `burst`.
+            timeout: seconds; a wait that would last longer raises at once. None: no limit.
+
+        Raises:
+            RateLimitError: `n` exceeds the burst, or the rate is 0 and the tokens are not there.
+            WaitTimeout: the tokens come after `timeout`, or `timeout` is negative; nothing was taken.
+        """
+        cdef Reservation r = self._reserve_to_wait(n, timeout)
+        if r.delay > 0.0:
+            sleep = self._sleep
+            if sleep is None:
+                from time import sleep
+            try:
+                sleep(r.delay)
+            except BaseException:
+                r.cancel()
+                raise
+
+    async def wait_async(self, double n=1, timeout=None):
+        """Wait as `wait` does, on the running event loop; cancelling the task gives the tokens back."""
+        from asyncio import sleep
+        # A task that is already cancelled learns it here, before it takes anything.
+        await sleep(0)
+        cdef Reservation r = self._reserve_to_wait(n, timeout)
+        if r.delay > 0.0:
+            try:
+                await sleep(r.delay)
+            except BaseException:
+                r.cancel()
+                raise
+
+    # --- with explicit time
+
+    def allow_at(self, int64_t t, double n=1):
+        """Do what `allow` does as if it were `t` (integer nanoseconds)."""
+        cdef double cost = checked_cost(n)
+        with cython.critical_section(self):
+            return self._take(t, cost)
+
+    def reserve_at(self, int64_t t, double n=1, *, max_delay=None):
+        """Do what `reserve` does as if it were `t` (integer nanoseconds)."""
+        cdef double cost = checked_cost(n)
+        cdef int64_t limit = duration_ns(max_delay)
+        with cython.critical_section(self):
+            return self._promise(t, cost, self._reserve(t, cost, limit), True)
+
+    def tokens_at(self, int64_t t, /):
+        """Tokens that the bucket would hold at `t` (integer nanoseconds); negative while reservations are owed."""
+        with cython.critical_section(self):
+            return tokens_of(self._at(t), self._rate)
+
+    def set_rate_at(self, int64_t t, rate, /):
+        """Change the rate as of `t` (integer nanoseconds); what accrued before stays."""
+        cdef double per_second = checked_rate(rate)
+        with cython.critical_section(self):
+            self._settle(t)
+            self._rate = per_second
+
+    def set_burst_at(self, int64_t t, burst, /):
+        """Change the burst as of `t` (integer nanoseconds); what accrued before stays, up to the new burst."""
+        cdef double full = checked_full(burst)
+        with cython.critical_section(self):
+            self._settle(t)
+            self._full = full
+
+    cdef void _settle(self, int64_t t) noexcept:
+        self._credit = self._at(t)
+        self._last = t
+
+    @property
+    def tokens(self):
+        """Tokens in the bucket now; negative while reservations are owed."""
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            return tokens_of(self._at(self._held(now)), self._rate)
+
+    @property
+    def rate(self):
+        """Tokens a second; setting it keeps what has accrued and the times of outstanding reservations."""
+        with cython.critical_section(self):
+            return self._rate
+
+    @rate.setter
+    def rate(self, rate):
+        cdef double per_second = checked_rate(rate)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            self._settle(self._held(now))
+            self._rate = per_second
+
+    @property
+    def burst(self):
+        """Capacity in tokens; setting it keeps what has accrued, up to the new burst."""
+        with cython.critical_section(self):
+            return self._full / CREDITS
+
+    @burst.setter
+    def burst(self, burst):
+        cdef double full = checked_full(burst)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            self._settle(self._held(now))
+            self._full = full
+
+    # --- as a member of MaxOf
+
+    def when(self, item, /):
+        """Seconds until `item` may run: a reservation of one token that is never cancelled; `math.inf` for never."""
+        cdef int64_t now = self._read_clock()
+        cdef int64_t wait
+        with cython.critical_section(self):
+            wait = self._reserve(self._held(now), CREDITS, INT64_MAX)
+        return wait / 1e9 if wait >= 0 else INFINITY
+
+    def forget(self, item, /):
+        """Do nothing: the bucket is the same for every item."""
+
+    def retries(self, item, /):
+        """Return 0: the bucket keeps no count of an item."""
+        return 0
+
+    def __repr__(self):
+        return f"TokenBucket(rate={self.rate!r}, burst={self.burst!r})"
