@@ -16,7 +16,7 @@ from typing import Any
 
 # Fields that every object has, whether or not its CRD says so.
 _STRING: dict[str, Any] = {"type": "string"}
-_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_OBJECT_META = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _OVERRIDES = ("x-kubernetes-map-type", "x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key")
 
 
@@ -81,7 +81,7 @@ class TypeSchema:
         """
         builder = _Builder(definitions or {})
         schema = openapi_schema if openapi_schema is not None else {"x-kubernetes-preserve-unknown-fields": True}
-        return builder.build(_as_resource(schema), False)
+        return builder.build(as_resource(schema), False)
 
     def field(self, name: str) -> "TypeSchema | None":
         """The type of the member `name` of a map, None if there may be no such member."""
@@ -114,7 +114,7 @@ class _Builder:
     def fill(self, node: TypeSchema, schema: dict[str, Any], preserve: bool) -> None:
         """Set what `schema` says; `preserve`: an ancestor keeps unknown fields."""
         if schema.get("x-kubernetes-embedded-resource"):
-            schema = _as_resource(schema)
+            schema = as_resource(schema)
         preserve = preserve or schema.get("x-kubernetes-preserve-unknown-fields") is True
         kind = schema.get("type", "")
         if kind in ("", "object"):
@@ -173,12 +173,12 @@ def reference(schema: dict[str, Any]) -> str:
     return target.rsplit("/", 1)[-1] if isinstance(target, str) else ""
 
 
-def _as_resource(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with the members that every object has."""
+def as_resource(schema: dict[str, Any]) -> dict[str, Any]:
+    """A structural schema with the members that every object has, as the real server publishes it."""
     properties = schema.get("properties", {})
     if reference(properties.get("metadata", {})):
         return schema
-    meta = {"$ref": _OBJECT_META}
+    meta = {"allOf": [{"$ref": _OBJECT_META}]}
     return {**schema, "properties": {**properties, "apiVersion": _STRING, "kind": _STRING, "metadata": meta}}
 
 
