@@ -11,31 +11,37 @@ changed); outside the lock: `clock`, `fair_by`, the limiter.
 import math
 import operator
 import threading
-from _thread import LockType, allocate_lock
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from time import monotonic_ns
 from types import GenericAlias
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
+from fastcore._py.delays import Delays
+from fastcore._py.durations import Counts, Durations
+from fastcore._py.levels import Entry, Group, Levels
+from fastcore._py.waiting import NEVER, Crowd, Waiter
 from fastcore.errors import ShutDown, WaitTimeout
 
 _READY, _PROCESSING, _DIRTY, _DELAYED = 1, 2, 4, 8
-_NEVER = 2**63 - 1
 _THREAD_RECHECK_NS = 10_000_000_000
-_LOOP_RECHECK_NS = 86_400_000_000_000
-_BOUNDS_NS = tuple(10 ** (i + 1) for i in range(12))
+_KEPT_GROUPS = 64
 
-QueueStats = namedtuple(
-    "QueueStats",
-    "name depth depth_by_priority processing delayed adds retries unfinished_work longest_running"
-    " queue_duration work_duration",
-)
-QueueStats.__doc__ = "What a queue holds and has done, at one moment; times in seconds."
 
-Durations = namedtuple("Durations", "buckets sum")
-Durations.__doc__ = "A histogram: pairs of an upper bound in seconds and the count up to it, and the sum in seconds."
+class QueueStats(NamedTuple):
+    """What a queue holds and has done, at one moment; times in seconds."""
+
+    name: str
+    depth: int
+    depth_by_priority: dict[int, int]
+    processing: int
+    delayed: int
+    adds: int
+    retries: int
+    unfinished_work: float
+    longest_running: float
+    queue_duration: Durations
+    work_duration: Durations
 
 
 def _ns(seconds: float) -> int:
@@ -59,30 +65,6 @@ def _timeout_ns(timeout: float) -> int:
     return _ns(timeout)
 
 
-class _Durations:
-    """Counts of durations by power of ten, from 10 ns to 1000 s and above."""
-
-    __slots__ = ("counts", "sum_ns")
-
-    def __init__(self) -> None:
-        self.counts = [0] * 13
-        self.sum_ns = 0
-
-    def observe(self, ns: int) -> None:
-        i = 0
-        while i < 12 and ns > _BOUNDS_NS[i]:
-            i += 1
-        self.counts[i] += 1
-        self.sum_ns += ns
-
-    def snapshot(self) -> Durations:
-        buckets, total = [], 0
-        for i, count in enumerate(self.counts):
-            total += count
-            buckets.append((_BOUNDS_NS[i] / 1e9 if i < 12 else math.inf, total))
-        return Durations(tuple(buckets), self.sum_ns / 1e9)
-
-
 class _ItemBackoff:
     """The limiter of a queue that was given none: 5 ms, doubled with each call for the key, up to 1000 s."""
 
@@ -101,107 +83,6 @@ class _ItemBackoff:
 
     def retries(self, key: Any) -> int:
         return self.failures.get(key, 0)
-
-
-class _Group:
-    """Stands for one value of `fair_by`; compared by identity, so that taking turns runs no user code."""
-
-    __slots__ = ("members",)
-
-    def __init__(self) -> None:
-        self.members = 0
-
-
-class _Entry:
-    """All that the queue knows of one key."""
-
-    __slots__ = ("added", "due", "group", "key", "popped", "priority", "ready_at", "seq", "started", "state")
-
-    def __init__(self, key: Any, group: _Group | None) -> None:
-        self.key = key
-        self.group = group
-        self.state = self.priority = self.popped = 0
-        self.added = self.ready_at = self.started = self.due = self.seq = 0
-
-
-class _Level:
-    """The ready keys of one priority: a lane a group, first in first out; the groups take turns."""
-
-    __slots__ = ("count", "lanes", "priority")
-
-    def __init__(self, priority: int) -> None:
-        self.priority = priority
-        self.count = 0
-        self.lanes: OrderedDict[_Group | None, OrderedDict[_Entry, None]] = OrderedDict()
-
-    def put(self, entry: _Entry) -> None:
-        self.lanes.setdefault(entry.group, OrderedDict())[entry] = None
-        self.count += 1
-
-    def remove(self, entry: _Entry) -> None:
-        lane = self.lanes[entry.group]
-        del lane[entry]
-        self.count -= 1
-        if not lane:
-            del self.lanes[entry.group]
-
-    def take(self) -> _Entry:
-        group, lane = next(iter(self.lanes.items()))
-        entry = next(iter(lane))
-        if len(lane) > 1:
-            self.lanes.move_to_end(group)
-        self.remove(entry)
-        return entry
-
-
-def _resolve(future: Any) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-class _Waiter:
-    """One wait of a thread (a lock it blocks on) or of a task (a future and its loop)."""
-
-    __slots__ = ("future", "lock", "loop", "pause")
-
-    def __init__(self, loop: Any = None) -> None:
-        self.pause = _NEVER
-        self.loop = loop
-        self.lock: LockType | None = None
-        self.future = None
-        if loop is None:
-            self.lock = allocate_lock()
-            self.lock.acquire()
-        else:
-            self.future = loop.create_future()
-
-    def wake(self) -> bool:
-        """End the wait; False if the task's loop is closed, so that nobody waits there any more."""
-        if self.lock is not None:
-            self.lock.release()
-            return True
-        from asyncio import _get_running_loop
-
-        try:
-            if _get_running_loop() is self.loop:
-                _resolve(self.future)
-            else:
-                self.loop.call_soon_threadsafe(_resolve, self.future)
-        except RuntimeError:
-            return False
-        return True
-
-    def block(self, ns: int) -> None:
-        assert self.lock is not None
-        self.lock.acquire(timeout=min(max(ns, 0) / 1e9, threading.TIMEOUT_MAX))
-
-    async def pend(self, ns: int) -> None:
-        timer = None if ns == _NEVER else self.loop.call_later(min(ns, _LOOP_RECHECK_NS) / 1e9, _resolve, self.future)
-        try:
-            await self.future  # type: ignore[misc]
-        finally:
-            if timer is not None:
-                timer.cancel()
 
 
 @final
@@ -241,13 +122,9 @@ class WorkQueue:
     Source: client-go's workqueue and controller-runtime's priority queue.
     """
 
-    __slots__ = (
-        "__weakref__", "_adds", "_aged_turn", "_aging", "_clock", "_delayed", "_drainers", "_fair_by", "_groups",
-        "_groups_limit", "_heap", "_items", "_last", "_leader", "_levels", "_limiter", "_lock", "_name", "_processing",
-        "_queue_durations", "_ready", "_retries", "_seq", "_shut", "_waiters", "_woken", "_work_durations",
-    )  # fmt: skip
-
-    __class_getitem__ = classmethod(GenericAlias)
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias:
+        return GenericAlias(cls, item)
 
     def __init__(
         self,
@@ -261,26 +138,24 @@ class WorkQueue:
         if aging is not None and not aging > 0:
             raise ValueError(f"aging must be > 0 seconds or None, got {aging!r}")
         self._limiter = _ItemBackoff() if limiter is None else limiter
-        self._aging = _NEVER if aging is None else _ns(aging)
+        self._aging = NEVER if aging is None else _ns(aging)
         self._fair_by = fair_by
         self._clock = monotonic_ns if clock is None else clock
         self._name = name
         self._lock = threading.RLock()
-        self._items: dict[Any, _Entry] = {}
-        self._levels: dict[int, _Level] = {}
-        self._ready: OrderedDict[_Entry, None] = OrderedDict()
-        self._processing: dict[_Entry, None] = {}
-        self._heap: list[tuple[int, int, _Entry]] = []
-        self._delayed = self._seq = self._last = self._adds = self._retries = 0
-        self._groups: dict[Any, _Group] = {}
-        self._groups_limit = 64
+        self._items: dict[Any, Entry] = {}
+        self._levels = Levels()
+        self._ready: OrderedDict[Entry, None] = OrderedDict()
+        self._processing: dict[Entry, None] = {}
+        self._delays = Delays()
+        self._crowd = Crowd()
+        self._everyone = Group()
+        self._groups: dict[Any, Group] = {}
+        self._groups_limit = _KEPT_GROUPS
         self._aged_turn = self._shut = False
-        self._waiters: dict[_Waiter, None] = {}
-        self._drainers: dict[_Waiter, None] = {}
-        self._leader: _Waiter | None = None
-        self._woken: list[_Waiter] = []
-        self._queue_durations = _Durations()
-        self._work_durations = _Durations()
+        self._last = self._adds = self._retries = 0
+        self._queue_durations = Counts()
+        self._work_durations = Counts()
 
     # Producers
 
@@ -326,14 +201,14 @@ class WorkQueue:
             ShutDown: the queue is shut down and no key is ready.
         """
         limit = None if timeout is None else _timeout_ns(timeout)
-        entry = self._take_or_wait(None)
+        entry = self._take_or_wait(None, None)
         if entry is not None:
             return entry.key
         deadline = None if limit is None else monotonic_ns() + limit
-        waiter = None
+        waiter: Waiter | None = None
         try:
             while True:
-                previous, waiter = waiter, _Waiter()
+                previous, waiter = waiter, Waiter()
                 entry = self._take_or_wait(waiter, previous)
                 if entry is not None:
                     return entry.key
@@ -349,20 +224,24 @@ class WorkQueue:
 
     async def aget(self) -> Any:
         """Take the next key as `get` does, without blocking the event loop; cancelling loses no key."""
-        entry = self._take_or_wait(None)
+        entry = self._take_or_wait(None, None)
         if entry is not None:
             return entry.key
         from asyncio import get_running_loop
 
         loop = get_running_loop()
-        waiter = None
+        waiter: Waiter | None = None
         try:
             while True:
-                previous, waiter = waiter, _Waiter(loop)
+                previous, waiter = waiter, Waiter(loop)
                 entry = self._take_or_wait(waiter, previous)
                 if entry is not None:
                     return entry.key
-                await waiter.pend(waiter.pause)
+                waiter.arm(waiter.pause)
+                try:
+                    await waiter.future
+                finally:
+                    waiter.disarm()
         finally:
             self._leave(waiter)
 
@@ -374,27 +253,14 @@ class WorkQueue:
         """
         now = self._clock()
         with self._lock:
-            entry = self._items.get(key)
-            if entry is None or not entry.state & _PROCESSING:
-                raise ValueError(f"done() of a key that is not being processed: {key!r}")
-            if entry.state == _PROCESSING:
-                self._drop(key, entry)
-                if not entry.state & _PROCESSING:
-                    return
-            now = self._at(now)
-            entry.state &= ~_PROCESSING
-            del self._processing[entry]
-            self._work_durations.observe(now - entry.started)
-            if entry.state & _DIRTY:
-                entry.state &= ~_DIRTY
-                self._push(entry, now)
-            if self._shut and self._idle():
-                self._wake_all(self._drainers)
+            entry = self._finish(key, now)
         self._wake()
+        if entry is None:
+            raise ValueError(f"done() of a key that is not being processed: {key!r}")
 
     def __len__(self) -> int:
         """The number of ready keys; delayed ones and those being processed do not count."""
-        now = self._clock() if self._delayed else 0
+        now = self._clock() if self._delays.count else 0
         with self._lock:
             self._promote(self._at(now))
             depth = len(self._ready)
@@ -410,7 +276,7 @@ class WorkQueue:
         """
         with self._lock:
             self._close()
-            self._wake_all(self._drainers)
+            self._crowd.release()
         self._wake()
 
     def shut_down_with_drain(self, timeout: float) -> bool:
@@ -420,7 +286,7 @@ class WorkQueue:
             True once all is done; False at the deadline, or when `shut_down` ended the wait before.
         """
         limit = _timeout_ns(timeout)
-        waiter = _Waiter()
+        waiter = Waiter()
         if self._drain(waiter):
             return True
         try:
@@ -434,12 +300,14 @@ class WorkQueue:
         from asyncio import get_running_loop
 
         limit = _timeout_ns(timeout)
-        waiter = _Waiter(get_running_loop())
+        waiter = Waiter(get_running_loop())
         if self._drain(waiter):
             return True
+        waiter.arm(limit)
         try:
-            await waiter.pend(limit)
+            await waiter.future
         finally:
+            waiter.disarm()
             drained = self._drained(waiter)
         return drained
 
@@ -463,9 +331,9 @@ class WorkQueue:
             snapshot = QueueStats(
                 name=self._name,
                 depth=len(self._ready),
-                depth_by_priority={p: self._levels[p].count for p in sorted(self._levels, reverse=True)},
+                depth_by_priority=self._levels.depths(),
                 processing=len(running),
-                delayed=self._delayed,
+                delayed=self._delays.count,
                 adds=self._adds,
                 retries=self._retries,
                 unfinished_work=sum(running) / 1e9,
@@ -476,33 +344,29 @@ class WorkQueue:
         self._wake()
         return snapshot
 
-    # Under the lock, but for _put, _take_or_wait and _leave, which take it
+    # Inside: these take the lock
 
-    def _at(self, now: int) -> int:
-        """`now`, or the highest time seen if the clock went back."""
-        self._last = max(self._last, operator.index(now))
-        return self._last
-
-    def _group(self, key: Any) -> _Group | None:
+    def _group(self, key: Any) -> Group:
+        """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
         if self._fair_by is None:
-            return None
+            return self._everyone
         value = self._fair_by(key)
         if len(self._groups) >= self._groups_limit:
             for known, group in list(self._groups.items()):
                 if group.members == 0:
                     self._groups.pop(known, None)
-            self._groups_limit = max(64, 2 * len(self._groups))
-        return self._groups.setdefault(value, _Group())
+            self._groups_limit = max(_KEPT_GROUPS, 2 * len(self._groups))
+        return self._groups.setdefault(value, Group())
 
     def _put(self, key: Any, delay: int, priority: int | None, again: bool) -> None:
         """Mark `key` for the time in `delay`; `again` is a requeue: counted as a retry, and keeps its priority."""
         if self._shut:
             return
-        fresh = _Entry(key, self._group(key))
+        fresh = Entry(key, self._group(key))
         now = self._clock()
         with self._lock:
             entry = self._items.setdefault(key, fresh)
-            if entry is fresh and fresh.group is not None:
+            if entry is fresh:
                 fresh.group.members += 1
             now = self._at(now)
             self._promote(now)
@@ -513,27 +377,80 @@ class WorkQueue:
             if entry.state & (_READY | _DIRTY):
                 self._raise(entry, priority)
             elif delay > 0:
-                self._delay(entry, min(now + delay, _NEVER), priority)
+                self._delay(entry, min(now + delay, NEVER), priority)
             else:
                 if entry.state & _DELAYED:
                     priority = max(priority, entry.priority)
                     entry.state &= ~_DELAYED
-                    self._delayed -= 1
+                    self._delays.cancel(entry)
                 entry.priority = priority
                 self._mark(entry, now)
         self._wake()
 
-    def _raise(self, entry: _Entry, priority: int) -> None:
+    def _take_or_wait(self, waiter: Waiter | None, previous: Waiter | None) -> Entry | None:
+        """Take a key; without one, let `waiter` take the place of `previous` among those who wait."""
+        now = self._clock()
+        with self._lock:
+            self._crowd.delist(previous)
+            now = self._at(now)
+            entry = self._take(now)
+            ended = entry is None and self._shut
+            if entry is None and waiter is not None and not ended:
+                self._crowd.enlist(waiter, self._delays.next_due() - now if self._delays.count else NEVER)
+        self._wake()
+        if ended:
+            raise ShutDown(f"the queue {self._name!r} is shut down and holds no more keys")
+        return entry
+
+    def _leave(self, waiter: Waiter | None) -> None:
+        """Stop waiting, and let another consumer see to what is there, or to the next delayed key."""
+        with self._lock:
+            self._crowd.delist(waiter)
+            self._hand_on()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake those who were signalled, outside the lock; replace one whose event loop is closed by another."""
+        while self._crowd.woken:
+            with self._lock:
+                woken = self._crowd.take_woken()
+            for waiter in woken:
+                if not waiter.wake():
+                    with self._lock:
+                        self._hand_on()
+
+    def _drain(self, waiter: Waiter) -> bool:
+        with self._lock:
+            self._close()
+            idle = self._idle()
+            if not idle:
+                self._crowd.drainers[waiter] = None
+        self._wake()
+        return idle
+
+    def _drained(self, waiter: Waiter) -> bool:
+        with self._lock:
+            self._crowd.drainers.pop(waiter, None)
+            return self._idle()
+
+    # Under the lock
+
+    def _at(self, now: int) -> int:
+        """`now`, or the highest time seen if the clock went back."""
+        self._last = max(self._last, operator.index(now))
+        return self._last
+
+    def _raise(self, entry: Entry, priority: int) -> None:
         if priority <= entry.priority:
             return
         if entry.state & _READY:
-            self._unlink(entry)
+            self._levels.remove(entry)
             entry.priority = priority
-            self._link(entry)
+            self._levels.put(entry)
         else:
             entry.priority = priority
 
-    def _delay(self, entry: _Entry, due: int, priority: int) -> None:
+    def _delay(self, entry: Entry, due: int, priority: int) -> None:
         if entry.state & _DELAYED:
             entry.priority = max(priority, entry.priority)
             if due >= entry.due:
@@ -541,38 +458,18 @@ class WorkQueue:
         else:
             entry.state |= _DELAYED
             entry.priority = priority
-            self._delayed += 1
-        self._seq += 1
-        entry.due, entry.seq = due, self._seq
-        if len(self._heap) > 2 * self._delayed + 64:
-            self._heap = [item for item in self._heap if self._waits(item)]
-            heapify(self._heap)
-        heappush(self._heap, (due, entry.seq, entry))
-        if self._heap[0][2] is entry:
-            if self._leader is not None:
-                self._signal(self._leader)
-            elif self._waiters:
-                self._signal()
-
-    @staticmethod
-    def _waits(item: tuple[int, int, _Entry]) -> bool:
-        return bool(item[2].state & _DELAYED) and item[2].seq == item[1]
-
-    def _next_due(self) -> int:
-        """When the next delayed key is due; drops stale entries of the heap."""
-        while self._heap and not self._waits(self._heap[0]):
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else _NEVER
+        self._delays.put(entry, due)
+        if self._delays.first() is entry:
+            self._crowd.rearm()
 
     def _promote(self, now: int) -> None:
         """Mark the delayed keys that are due, in the order of their due times."""
-        while self._delayed and self._next_due() <= now:
-            entry = heappop(self._heap)[2]
+        while (entry := self._delays.first()) is not None and entry.due <= now:
+            self._delays.cancel(entry)
             entry.state &= ~_DELAYED
-            self._delayed -= 1
             self._mark(entry, entry.due)
 
-    def _mark(self, entry: _Entry, now: int) -> None:
+    def _mark(self, entry: Entry, now: int) -> None:
         self._adds += 1
         entry.added = now
         if entry.state & _PROCESSING:
@@ -580,148 +477,84 @@ class WorkQueue:
         else:
             self._push(entry, now)
 
-    def _push(self, entry: _Entry, now: int) -> None:
+    def _push(self, entry: Entry, now: int) -> None:
+        self._levels.put(entry)
         entry.ready_at = now
         entry.state |= _READY
         self._ready[entry] = None
-        self._link(entry)
-        if self._waiters:
-            self._signal()
+        self._crowd.signal()
 
-    def _link(self, entry: _Entry) -> None:
-        level = self._levels.get(entry.priority)
-        if level is None:
-            level = self._levels[entry.priority] = _Level(entry.priority)
-        level.put(entry)
-
-    def _unlink(self, entry: _Entry) -> None:
-        level = self._levels[entry.priority]
-        level.remove(entry)
-        if not level.count:
-            del self._levels[entry.priority]
-
-    def _take(self, now: int) -> _Entry | None:
+    def _take(self, now: int) -> Entry | None:
         self._promote(now)
         if not self._ready:
             return None
-        level = self._levels[max(self._levels)]
+        priority = self._levels.top()
         oldest = next(iter(self._ready))
-        if oldest.priority < level.priority and now - oldest.ready_at > self._aging:
+        if oldest.priority < priority and now - oldest.ready_at > self._aging:
             self._aged_turn = not self._aged_turn
             if not self._aged_turn:
-                level = self._levels[oldest.priority]
-        entry = level.take()
-        if not level.count:
-            del self._levels[level.priority]
+                priority = oldest.priority
+        entry = self._levels.take(priority)
         del self._ready[entry]
         entry.state = (entry.state & ~_READY) | _PROCESSING
         entry.popped, entry.started = entry.priority, now
         self._processing[entry] = None
-        self._queue_durations.observe(now - entry.added)
+        self._queue_durations.add(now - entry.added)
         return entry
 
-    def _take_or_wait(self, waiter: _Waiter | None, previous: _Waiter | None = None) -> _Entry | None:
-        """Take a key; without one, let `waiter` take the place of `previous` among those who wait."""
-        now = self._clock()
-        try:
-            with self._lock:
-                self._delist(previous)
-                now = self._at(now)
-                entry = self._take(now)
-                if entry is None:
-                    if self._shut:
-                        raise ShutDown(f"the queue {self._name!r} is shut down and holds no more keys")
-                    if waiter is not None:
-                        self._waiters[waiter] = None
-                        if self._leader is None and self._delayed:
-                            self._leader = waiter
-                            waiter.pause = self._next_due() - now
+    def _finish(self, key: Any, now: int) -> Entry | None:
+        """The entry whose processing has ended, or None if it is not being processed."""
+        entry = self._items.get(key)
+        if entry is None or not entry.state & _PROCESSING:
+            return None
+        if entry.state == _PROCESSING:
+            self._drop(key, entry)
+            if not entry.state & _PROCESSING:
                 return entry
-        finally:
-            self._wake()
+        now = self._at(now)
+        entry.state &= ~_PROCESSING
+        del self._processing[entry]
+        self._work_durations.add(now - entry.started)
+        if entry.state & _DIRTY:
+            entry.state &= ~_DIRTY
+            self._push(entry, now)
+        if self._shut and self._idle():
+            self._crowd.release()
+        return entry
 
-    def _delist(self, waiter: _Waiter | None) -> None:
-        if waiter is not None:
-            self._waiters.pop(waiter, None)
-            if self._leader is waiter:
-                self._leader = None
-
-    def _leave(self, waiter: _Waiter | None) -> None:
-        """Stop waiting, and let another consumer see to what is there, or to the next delayed key."""
-        with self._lock:
-            self._delist(waiter)
-            self._hand_on()
-        self._wake()
-
-    def _hand_on(self) -> None:
-        if self._waiters and (self._ready or (self._delayed and self._leader is None)):
-            self._signal()
-
-    def _signal(self, waiter: _Waiter | None = None) -> None:
-        if waiter is None:
-            waiter = next(iter(self._waiters))
-        self._delist(waiter)
-        self._woken.append(waiter)
-
-    def _wake_all(self, waiters: dict[_Waiter, None]) -> None:
-        self._woken.extend(waiters)
-        waiters.clear()
-
-    def _wake(self) -> None:
-        """Wake those who were signalled, outside the lock; replace one whose event loop is closed by another."""
-        while self._woken:
-            with self._lock:
-                woken, self._woken = self._woken, []
-            for waiter in woken:
-                if not waiter.wake():
-                    with self._lock:
-                        self._hand_on()
-
-    def _drop(self, key: Any, entry: _Entry) -> None:
+    def _drop(self, key: Any, entry: Entry) -> None:
         """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        gone = self._items.pop(key, None)
+        gone, kept = self._items.pop(key, None), None
         if gone is entry and entry.state == _PROCESSING:
-            self._dismiss_group(entry)
-        elif gone is not None and self._items.setdefault(key, gone) is not gone:
-            self._dismiss(gone)
+            entry.group.members -= 1
+        elif gone is not None:
+            try:
+                kept = self._items.setdefault(key, gone)
+            finally:
+                if kept is not gone:
+                    self._dismiss(gone)
 
-    def _dismiss(self, entry: _Entry) -> None:
+    def _dismiss(self, entry: Entry) -> None:
+        """Unlink an entry that the dict no longer owns."""
         if entry.state & _READY:
-            self._unlink(entry)
+            self._levels.remove(entry)
             del self._ready[entry]
         if entry.state & _DELAYED:
-            self._delayed -= 1
+            self._delays.cancel(entry)
         self._processing.pop(entry, None)
         entry.state = 0
-        self._dismiss_group(entry)
+        entry.group.members -= 1
 
-    @staticmethod
-    def _dismiss_group(entry: _Entry) -> None:
-        if entry.group is not None:
-            entry.group.members -= 1
+    def _hand_on(self) -> None:
+        if self._ready or (self._delays.count and self._crowd.leader is None):
+            self._crowd.signal()
 
     def _idle(self) -> bool:
         return not self._ready and not self._processing
 
     def _close(self) -> None:
+        """End intake. Entries that were only delayed stay in the dict, idle, until the queue goes."""
         self._shut = True
-        for _, _, entry in self._heap:
+        for entry in self._delays.clear():
             entry.state &= ~_DELAYED
-        self._heap = []
-        self._delayed = 0
-        self._leader = None
-        self._wake_all(self._waiters)
-
-    def _drain(self, waiter: _Waiter) -> bool:
-        with self._lock:
-            self._close()
-            idle = self._idle()
-            if not idle:
-                self._drainers[waiter] = None
-        self._wake()
-        return idle
-
-    def _drained(self, waiter: _Waiter) -> bool:
-        with self._lock:
-            self._drainers.pop(waiter, None)
-            return self._idle()
+        self._crowd.end()
