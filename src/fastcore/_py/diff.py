@@ -67,7 +67,8 @@ class Change(NamedTuple):
         for element in self.path:
             if isinstance(element, tuple):
                 pairs = zip(element[::2], element[1::2], strict=True)
-                parts.append("[" + ",".join(f"{'' if field == '=' else field}={value}" for field, value in pairs) + "]")
+                shown = [f"{'' if field == '=' else field}={value}" for field, value in pairs]
+                parts.append(f"[{','.join(shown)}]")
             elif not isinstance(element, str):
                 parts.append(f"[{element}]")
             elif _PLAIN_NAME.fullmatch(element):
@@ -112,7 +113,7 @@ def diff(
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size), one walk; equal documents cost about what `old == new` costs.
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import diff
@@ -149,7 +150,7 @@ def covers(
         What `diff` raises.
 
     Complexity: O(size of desired).
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import covers
@@ -183,7 +184,7 @@ def plan(
         What `diff` raises.
 
     Complexity: O(total size).
-    Thread safety: reads its arguments without a lock; a mapping changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import plan
@@ -327,27 +328,33 @@ def _covers(
     if live is desired:
         return True
     a, b = plain(live), plain(desired)
-    if type(b) is dict or type(b) is list:
-        if type(a) is not type(b):
-            return False
+    if type(a) is list and type(b) is list:
         if depth == MAX_DEPTH:
             raise too_deep()
-        if type(b) is list:
-            return _covers_items(a, b, field, state, list_keys, depth + 1)
-        inner = None
-        for key, wanted in b.items():
-            check_key(key)
-            if state is not None:
-                inner = _step(state, key)
-                if inner == []:
-                    continue
-            if key in a:
-                if not _covers(a[key], wanted, key, inner, list_keys, depth + 1):
-                    return False
-            elif wanted is not None:
+        return _covers_items(a, b, field, state, list_keys, depth + 1)
+    if type(a) is dict and type(b) is dict:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        return _covers_members(a, b, state, list_keys, depth + 1)
+    return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)
+
+
+def _covers_members(
+    a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, list_keys: Mapping[str, Any], depth: int
+) -> bool:
+    inner = None
+    for key, wanted in b.items():
+        check_key(key)
+        if state is not None:
+            inner = _step(state, key)
+            if inner == []:
+                continue
+        if key in a:
+            if not _covers(a[key], wanted, key, inner, list_keys, depth):
                 return False
-        return True
-    return type(a) is not dict and type(a) is not list and same_scalar(a, b)
+        elif wanted is not None:
+            return False
+    return True
 
 
 def _covers_items(

@@ -55,18 +55,20 @@ def equal(a: Any, b: Any, depth: int = 0) -> bool:
     if a is b:
         return True
     a, b = plain(a), plain(b)
-    if type(a) is dict or type(a) is list:
-        if type(a) is not type(b) or len(a) != len(b):
+    if type(a) is dict and type(b) is dict:
+        if len(a) != len(b):
             return False
         if depth == MAX_DEPTH:
             raise too_deep()
-        if type(a) is list:
-            return all(equal(x, y, depth + 1) for x, y in zip(a, b, strict=True))
         for key, value in a.items():
             check_key(key)
             if key not in b or not equal(value, b[key], depth + 1):
                 return False
         return True
-    if type(b) is dict or type(b) is list:
-        return False
-    return same_scalar(a, b)
+    if type(a) is list and type(b) is list:
+        if len(a) != len(b):
+            return False
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        return all(equal(x, y, depth + 1) for x, y in zip(a, b, strict=True))
+    return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)

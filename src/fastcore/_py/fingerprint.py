@@ -1,7 +1,7 @@
 """Fingerprints of documents: 64 bits that do not depend on the order of members, the process or the machine."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ def fingerprint(obj: Any, /, *, key: bytes | None = None) -> int:
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size).
-    Thread safety: reads its argument without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its argument without a lock; changed meanwhile, it may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import fingerprint
@@ -106,7 +106,7 @@ def _siphash(key: bytes, tag: int, data: bytes) -> int:
 
 
 # Names of members repeat from document to document, values do not.
-_name = lru_cache(maxsize=4096)(_siphash)
+_name: Callable[[bytes, int, bytes], int] = lru_cache(maxsize=4096)(_siphash)
 
 
 def _round(v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
@@ -166,7 +166,7 @@ class _Sip:
         return _siphash(self.key, ord("s"), text.encode("utf-8", "surrogatepass"))
 
     def integer(self, number: int) -> int:
-        size = max(8, number.bit_length() // 8 + 1)
+        size = 8 if -(1 << 63) <= number < 1 << 63 else number.bit_length() // 8 + 1
         return _siphash(self.key, ord("i"), number.to_bytes(size, "little", signed=True))
 
     def real(self, number: float) -> int:

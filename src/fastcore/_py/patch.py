@@ -27,7 +27,7 @@ def json_patch(old: Any, new: Any, /) -> list[dict[str, Any]]:
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size); identical subtrees (`is`) are not entered.
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import json_patch
@@ -116,7 +116,7 @@ def merge_patch(old: Any, new: Any, /) -> Any:
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size); identical subtrees (`is`) are not entered.
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import merge_patch
@@ -192,7 +192,7 @@ def apply_merge_patch(doc: Any, patch: Any, /) -> Any:
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size of both).
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import apply_merge_patch
@@ -216,13 +216,13 @@ def _merged(target: Any, patch: Any, depth: int) -> Any:
         for key, value in target.items():
             check_key(key)
             if key not in patch:
-                result[key] = _copy(value, depth + 1)
+                result[plain(key)] = _copy(value, depth + 1)
             elif patch[key] is not None:
-                result[key] = _merged(value, patch[key], depth + 1)
+                result[plain(key)] = _merged(value, patch[key], depth + 1)
     for key, value in patch.items():
         check_key(key)
         if value is not None and key not in result:
-            result[key] = _merged(None, value, depth + 1)
+            result[plain(key)] = _merged(None, value, depth + 1)
     return result
 
 
@@ -240,7 +240,7 @@ def apply_json_patch(doc: Any, patch: Any, /) -> Any:
         RecursionError: more than 256 levels, or a document that contains itself.
 
     Complexity: O(size of both + operations x length of the arrays that they shift).
-    Thread safety: reads its arguments without a lock; a document changed meanwhile may raise RuntimeError.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
         >>> from fastcore.diff import apply_json_patch
@@ -264,10 +264,10 @@ def _copy(value: Any, depth: int) -> Any:
     if type(value) is dict:
         if depth == MAX_DEPTH:
             raise too_deep()
-        result = {}
+        result: dict[str, Any] = {}
         for key, item in value.items():
             check_key(key)
-            result[key] = _copy(item, depth + 1)
+            result[plain(key)] = _copy(item, depth + 1)
         return result
     if type(value) is list:
         if depth == MAX_DEPTH:
@@ -348,12 +348,12 @@ class _Applied:
         pointer = self.operation.get(member)
         if not isinstance(pointer, str):
             raise self.error(f"the member {member!r} is missing or not a string")
-        pointer = plain(pointer)
+        pointer = str.__str__(pointer)
         if not pointer:
             return []
         if pointer[0] != "/":
             raise self.error(f"the pointer {pointer!r} does not start with '/'")
-        tokens = pointer[1:].split("/")
+        tokens: list[str] = pointer[1:].split("/")
         if len(tokens) > MAX_DEPTH:
             raise self.error(f"the pointer has more than {MAX_DEPTH} tokens")
         if "~" in pointer:

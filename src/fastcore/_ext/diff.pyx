@@ -1,0 +1,570 @@
+# cython: freethreading_compatible=True
+"""What differs between two documents, whether one covers the other, and what to do about a set of them.
+
+    diff:   pair(old, new) -> members | items -> pair ...      one walk, `is` first
+            a change starts with an empty path, every level adds its element on the way back
+
+User code can run where document.pxd says, in iterating `ignore`, in hashing and comparing its elements, and in the
+mappings given to `plan` and as `list_keys`. Nothing is held between the steps of a walk but references.
+"""
+
+cimport cython
+from cpython.bool cimport PyBool_Check
+from cpython.dict cimport PyDict_CheckExact
+from cpython.list cimport PyList_CheckExact
+from cpython.unicode cimport PyUnicode_CheckExact
+
+from fastcore._ext.document cimport (
+    Py_LeaveRecursiveCall,
+    check_key,
+    converted,
+    enter,
+    equal,
+    is_container,
+    is_plain,
+    plain,
+    same_scalar,
+)
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
+
+KUBERNETES = {
+    "claims": "name",
+    "conditions": "type",
+    "containerStatuses": "name",
+    "containers": "name",
+    "env": "name",
+    "ephemeralContainerStatuses": "name",
+    "ephemeralContainers": "name",
+    "finalizers": "=",
+    "hostAliases": "ip",
+    "hostIPs": "ip",
+    "imagePullSecrets": "name",
+    "initContainerStatuses": "name",
+    "initContainers": "name",
+    "ownerReferences": "uid",
+    "podIPs": "ip",
+    "ports": [("containerPort", ("protocol", "TCP")), ("port", ("protocol", "TCP")), "name"],
+    "resourceClaims": "name",
+    "schedulingGates": "name",
+    "secrets": "name",
+    "taints": ("key", "effect"),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "versions": "name",
+    "volumeDevices": "devicePath",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+    "webhooks": "name",
+}
+"""Lists of the built-in kinds that are maps or sets, by the name of the member that holds them.
+
+A str is the field that names an item ("=": the item is its own name, so the list is a set); a tuple is fields that
+name it together, each a str or a pair of field and default; a list is alternatives, of which the first counts whose
+fields every item of both lists has, with no two items of a list the same.
+"""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class Change(NamedTuple):
+    """One difference between two documents: where, and what was and is there.
+
+    `op` is "add", "remove" or "change". The path is a tuple: a str is the name of a member, an int the index in a
+    list, and a tuple selects the item of a keyed list by its key fields, `("name", "web")` or `("containerPort", 80,
+    "protocol", "TCP")`, or the item of a set, `("=", "value")`. `old` is None for "add", `new` is None for "remove".
+    The values are those of the documents, not copies.
+    """
+
+    op: str
+    path: tuple[Any, ...]
+    old: Any
+    new: Any
+
+    @property
+    def where(self) -> str:
+        """The path as text for people, such as `spec.containers[name=web].args[0]`; it shows no values but keys."""
+        parts: list[str] = []
+        for element in self.path:
+            if isinstance(element, tuple):
+                pairs = zip(element[::2], element[1::2], strict=True)
+                shown = [f"{'' if field == '=' else field}={value}" for field, value in pairs]
+                parts.append(f"[{','.join(shown)}]")
+            elif not isinstance(element, str):
+                parts.append(f"[{element}]")
+            elif _PLAIN_NAME.fullmatch(element):
+                parts.append(f".{element}" if parts else element)
+            else:
+                parts.append(f"[{element!r}]")
+        return "".join(parts)
+
+
+class Plan(NamedTuple):
+    """What turns the current objects into the desired ones: four lists of keys.
+
+    `create`, `update` and `unchanged` are in the order of the desired mapping, `delete` in that of the current one.
+    """
+
+    create: list[Any]
+    update: list[Any]
+    delete: list[Any]
+    unchanged: list[Any]
+
+
+def diff(old, new, /, *, ignore=(), list_keys=None):
+    """What has to change in `old` to make it `new`; empty exactly when they are equal.
+
+    Members are compared by name, in any order. A list that `list_keys` declares is compared by the keys of its items,
+    in any order; every other list by index. Numbers are equal by value (1 and 1.0, and any NaN), true only to true.
+    Values that are the same object are not entered.
+
+    Args:
+        old, new: two documents.
+        ignore: paths to leave out, with everything below: "metadata.managedFields", or a tuple of path elements as in
+            `Change.path` (for names with a dot). "*" is any one element: "spec.containers.*.image". What is added or
+            removed above an ignored path is reported whole.
+        list_keys: which lists are keyed, in the form of `KUBERNETES`; default (None): `KUBERNETES`. Use `{}` to
+            compare every list by index.
+
+    Raises:
+        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore` or `list_keys`.
+        ValueError: an empty path in `ignore`.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size), one walk; equal documents cost about what `old == new` costs.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import diff
+        >>> old = {"containers": [{"name": "web", "image": "a:1"}]}
+        >>> new = {"containers": [{"name": "log", "image": "b:1"}, {"name": "web", "image": "a:2"}]}
+        >>> for change in diff(old, new):
+        ...     print(change.op, change.where, change.old, "->", change.new)
+        change containers[name=web].image a:1 -> a:2
+        add containers[name=log] None -> {'name': 'log', 'image': 'b:1'}
+    """
+    cdef _Walk walk = _Walk.__new__(_Walk)
+    walk.list_keys = table_of(list_keys)
+    walk.found = []
+    walk.pair(old, new, None, ignored(ignore), 0)
+    changes = []
+    for op, path, was, now in walk.found:
+        (<list>path).reverse()
+        changes.append(Change(op, tuple(<list>path), was, now))
+    return changes
+
+
+def covers(live, desired, /, *, ignore=(), list_keys=None):
+    """Whether `live` already says everything that `desired` says, so that writing `desired` would change nothing.
+
+    Members that only `live` has (defaults, status, what others own) do not count. A null in `desired` asks for an
+    absent or null member. In a keyed list every desired item needs the live item of its key, and further live items
+    do not count; any other list needs the same length, and each item is covered by the one at its place. An empty
+    dict or list is asked for like any value. Order in keyed lists does not count: to notice that a member or an item
+    has left the desired state, keep its `fingerprint`.
+
+    Args:
+        live: the object as the server shows it.
+        desired: the object as it should be; fields that are not set are not asked for.
+        ignore: paths that need not be covered, as for `diff`.
+        list_keys: which lists are keyed, as for `diff`.
+
+    Raises:
+        What `diff` raises.
+
+    Complexity: O(size of desired).
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import covers
+        >>> live = {"spec": {"replicas": 2, "paused": False}, "status": {"replicas": 2}}
+        >>> covers(live, {"spec": {"replicas": 2}}), covers(live, {"spec": {"replicas": 3}})
+        (True, False)
+    """
+    return bool(covered(live, desired, None, ignored(ignore), table_of(list_keys), 0))
+
+
+def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
+    """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
+
+    An object is unchanged when the current one `covers` the desired one; with `exact` when `diff` finds nothing.
+
+    Args:
+        current, desired: mappings of any hashable key to documents.
+        exact: ask for equality, not for coverage.
+        ignore: paths that do not count, as for `diff`.
+        list_keys: which lists are keyed, as for `diff`.
+
+    Raises:
+        What `diff` raises.
+
+    Complexity: O(total size).
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import plan
+        >>> plan({"a": {"n": 1}, "b": {"n": 1}, "c": {}}, {"a": {"n": 1}, "b": {"n": 2}, "d": {}})
+        Plan(create=['d'], update=['b'], delete=['c'], unchanged=['a'])
+    """
+    cdef _Walk walk
+    cdef bint same
+    for objects in (current, desired):
+        if not isinstance(objects, Mapping):
+            raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
+    table, state = table_of(list_keys), ignored(ignore)
+    result = Plan([], [], [], [])
+    for key, wanted in desired.items():
+        if key not in current:
+            result.create.append(key)
+            continue
+        if exact:
+            walk = _Walk.__new__(_Walk)
+            walk.list_keys = table
+            walk.found = []
+            walk.pair(current[key], wanted, None, state, 0)
+            same = not walk.found
+        else:
+            same = covered(current[key], wanted, None, state, table, 0)
+        (result.unchanged if same else result.update).append(key)
+    for key in current:
+        if key not in desired:
+            result.delete.append(key)
+    return result
+
+
+@cython.final
+cdef class _Walk:
+    cdef list found  # of (op, path from the end, old, new)
+    cdef object list_keys
+
+    cdef int report(self, str op, object old, object new) except -1:
+        self.found.append((op, [], old, new))
+        return 0
+
+    cdef int place(self, Py_ssize_t before, object element) except -1:
+        """Put one more element in front of the paths of what was found since."""
+        cdef Py_ssize_t i
+        for i in range(before, len(self.found)):
+            (<list>(<tuple>self.found[i])[1]).append(element)
+        return 0
+
+    cdef int pair(self, object old, object new, object field, list state, int depth) except -1:
+        cdef object a = old, b = new
+        if old is new:
+            return 0
+        if not is_plain(a):
+            a = converted(a)
+        if not is_plain(b):
+            b = converted(b)
+        if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+            enter(depth)
+            try:
+                self.members(<dict>a, <dict>b, state, depth + 1)
+            finally:
+                Py_LeaveRecursiveCall()
+        elif PyList_CheckExact(a) and PyList_CheckExact(b):
+            enter(depth)
+            try:
+                self.items(<list>a, <list>b, field, state, depth + 1)
+            finally:
+                Py_LeaveRecursiveCall()
+        elif is_container(a) or is_container(b) or not same_scalar(a, b):
+            self.report("change", old, new)
+        return 0
+
+    cdef int members(self, dict a, dict b, list state, int depth) except -1:
+        cdef Py_ssize_t matched = 0, before
+        cdef list inner = None
+        cdef bint there
+        for key, old in a.items():
+            check_key(key)
+            new = b.get(key)
+            there = new is not None or key in b
+            matched += there
+            if new is old and there:
+                continue
+            if state is not None:
+                inner = step(state, key)
+                if inner is not None and not inner:
+                    continue
+            before = len(self.found)
+            if there:
+                self.pair(old, new, key, inner, depth)
+            else:
+                self.report("remove", old, None)
+            if len(self.found) != before:
+                self.place(before, key)
+        if matched == len(b):
+            return 0
+        for key, new in b.items():
+            check_key(key)
+            if key not in a:
+                if state is not None:
+                    inner = step(state, key)
+                    if inner is not None and not inner:
+                        continue
+                self.found.append(("add", [key], None, new))
+        return 0
+
+    cdef int items(self, list a, list b, object field, list state, int depth) except -1:
+        cdef Py_ssize_t same = 0
+        if field is not None and field in self.list_keys:
+            if state is None and len(a) == len(b):
+                # Most lists have not changed: they are never asked for their keys.
+                while same < len(a) and equal(a[same], b[same], depth):
+                    same += 1
+                if same == len(a):
+                    return 0
+            keyed = keyed_by(self.list_keys, field, a, b)
+            if keyed is not None:
+                return self.by_key(a, b, <tuple>keyed, same, state, depth)
+        return self.by_index(a, b, same, state, depth)
+
+    cdef int by_index(self, list a, list b, Py_ssize_t same, list state, int depth) except -1:
+        cdef Py_ssize_t i, before
+        cdef list inner = None
+        for i in range(same, max(len(a), len(b))):
+            if state is not None:
+                inner = step(state, i)
+                if inner is not None and not inner:
+                    continue
+            before = len(self.found)
+            if i >= len(b):
+                self.report("remove", a[i], None)
+            elif i >= len(a):
+                self.report("add", None, b[i])
+            else:
+                self.pair(a[i], b[i], None, inner, depth)
+            if len(self.found) != before:
+                self.place(before, i)
+        return 0
+
+    cdef int by_key(self, list a, list b, tuple keyed, Py_ssize_t same, list state, int depth) except -1:
+        cdef list fields = keyed[0], old_tokens = keyed[1], new_tokens = keyed[2], inner = None
+        cdef dict new_items = dict(zip(new_tokens, b))
+        cdef Py_ssize_t i, before
+        for i in range(same, len(old_tokens)):
+            old = a[i]
+            element = selector(fields, old)
+            if state is not None:
+                inner = step(state, element)
+                if inner is not None and not inner:
+                    continue
+            before = len(self.found)
+            token = old_tokens[i]
+            if token in new_items:
+                self.pair(old, new_items[token], None, inner, depth)
+            else:
+                self.report("remove", old, None)
+            if len(self.found) != before:
+                self.place(before, element)
+        present = set(old_tokens)
+        for i in range(len(new_tokens)):
+            if new_tokens[i] in present:
+                continue
+            element = selector(fields, b[i])
+            if state is not None:
+                inner = step(state, element)
+                if inner is not None and not inner:
+                    continue
+            self.found.append(("add", [element], None, b[i]))
+        return 0
+
+
+cdef int covered(object live, object desired, object field, list state, object list_keys, int depth) except -1:
+    cdef object a = live, b = desired
+    cdef int answer
+    if live is desired:
+        return 1
+    if not is_plain(a):
+        a = converted(a)
+    if not is_plain(b):
+        b = converted(b)
+    if not is_container(b):
+        return not is_container(a) and same_scalar(a, b)
+    if not is_container(a) or PyDict_CheckExact(a) != PyDict_CheckExact(b):
+        return 0
+    enter(depth)
+    try:
+        if PyDict_CheckExact(b):
+            answer = covered_members(<dict>a, <dict>b, state, list_keys, depth + 1)
+        else:
+            answer = covered_items(<list>a, <list>b, field, state, list_keys, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+    return answer
+
+
+cdef int covered_members(dict a, dict b, list state, object list_keys, int depth) except -1:
+    cdef list inner = None
+    for key, wanted in b.items():
+        check_key(key)
+        present = a.get(key)
+        if present is wanted and (wanted is not None or key in a):
+            continue
+        if state is not None:
+            inner = step(state, key)
+            if inner is not None and not inner:
+                continue
+        if present is not None or key in a:
+            if not covered(present, wanted, key, inner, list_keys, depth):
+                return 0
+        elif wanted is not None:
+            return 0
+    return 1
+
+
+cdef int covered_items(list a, list b, object field, list state, object list_keys, int depth) except -1:
+    cdef list inner = None, fields, desired_tokens
+    cdef dict live_items
+    cdef Py_ssize_t i
+    keyed = keyed_by(list_keys, field, a, b)
+    if keyed is None:
+        if len(a) != len(b):
+            return 0
+        for i in range(len(b)):
+            if state is not None:
+                inner = step(state, i)
+                if inner is not None and not inner:
+                    continue
+            if not covered(a[i], b[i], None, inner, list_keys, depth):
+                return 0
+        return 1
+    fields, live_tokens, desired_tokens = <tuple>keyed
+    live_items = dict(zip(live_tokens, a))
+    for i in range(len(desired_tokens)):
+        wanted, token = b[i], desired_tokens[i]
+        if state is not None:
+            inner = step(state, selector(fields, wanted))
+            if inner is not None and not inner:
+                continue
+        if token not in live_items or not covered(live_items[token], wanted, None, inner, list_keys, depth):
+            return 0
+    return 1
+
+
+# Ignored paths are a list of tries, each a dict of path element to trie, or to None where a path ends.
+
+
+cdef list ignored(object ignore):
+    if isinstance(ignore, str):
+        raise TypeError("ignore is a collection of paths, not str")
+    root = {}
+    for path in ignore:
+        if isinstance(path, str):
+            elements = path.split(".")
+            if "" in elements:
+                raise ValueError(f"ignore: {path!r} has an empty element")
+        elif isinstance(path, (tuple, list)):
+            elements = list(path)
+            if not elements:
+                raise ValueError("ignore: an empty path would ignore the whole document")
+        else:
+            raise TypeError(f"ignore: a path is a str or a tuple, not {type(path).__qualname__}")
+        node = root
+        for element in elements[:-1]:
+            node = node.setdefault(element, {})
+            if node is None:
+                break
+        else:
+            node[elements[-1]] = None
+    return [root] if root else None
+
+
+cdef list step(list state, object element):
+    """The tries below an element: None where nothing more is ignored, [] where everything is."""
+    cdef list below = []
+    for trie in state:
+        for name in (element, "*"):
+            if name in <dict>trie:
+                inner = (<dict>trie)[name]
+                if inner is None:
+                    return []
+                below.append(inner)
+    return below or None
+
+
+cdef object table_of(object list_keys):
+    if list_keys is None:
+        return KUBERNETES
+    if not isinstance(list_keys, Mapping):
+        raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
+    return list_keys
+
+
+# A keyed list is (fields, tokens of the one list's items, tokens of the other's); a field is (name, default or None).
+
+
+cdef object keyed_by(object list_keys, object field, list a, list b):
+    """How the items of two lists under one name are keyed, or None where they go by index."""
+    if field is None:
+        return None
+    declared = list_keys.get(field)
+    if declared is None:
+        return None
+    for alternative in declared if isinstance(declared, list) else [declared]:
+        fields = fields_of(field, alternative)
+        old_tokens = tokens_of(fields, a)
+        if old_tokens is None:
+            continue
+        new_tokens = tokens_of(fields, b)
+        if new_tokens is not None:
+            return fields, old_tokens, new_tokens
+    return None
+
+
+cdef list fields_of(object field, object alternative):
+    fields = []
+    for part in alternative if isinstance(alternative, tuple) else (alternative,):
+        name, default = part if isinstance(part, tuple) and len(part) == 2 else (part, None)
+        if not isinstance(name, str):
+            raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
+        fields.append((name, default))
+    if not fields:
+        raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
+    return fields
+
+
+cdef list tokens_of(list fields, list items):
+    """The key of each item as something hashable, or None if an item has none or two items have the same."""
+    cdef list tokens = [], parts
+    cdef Py_ssize_t i
+    for item in items:
+        parts = key_values(fields, item)
+        for i in range(len(parts)):
+            value = parts[i]
+            if PyUnicode_CheckExact(value):
+                continue
+            value = plain(value)
+            if value is None or is_container(value) or value != value:
+                return None
+            # 1 and True are one key to a dict, and two to us.
+            parts[i] = (value,) if PyBool_Check(value) else value
+        tokens.append(parts[0] if len(parts) == 1 else tuple(parts))
+    return tokens if len(set(tokens)) == len(tokens) else None
+
+
+cdef list key_values(list fields, object item):
+    cdef list values = []
+    item = plain(item)
+    if (<tuple>fields[0])[0] == "=":
+        return [item]
+    if not PyDict_CheckExact(item):
+        return [None]
+    for name, default in fields:
+        value = (<dict>item).get(name)
+        values.append(default if value is None else value)
+    return values
+
+
+cdef tuple selector(list fields, object item):
+    cdef list parts = []
+    cdef Py_ssize_t i
+    values = key_values(fields, item)
+    for i in range(len(values)):
+        parts.append((<tuple>fields[i])[0])
+        parts.append(values[i])
+    return tuple(parts)

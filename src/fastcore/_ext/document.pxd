@@ -1,0 +1,135 @@
+"""What a document is, and when two values in it are equal: header only, for diff, patch and fingerprint.
+
+A document is what JSON can say: dict with str keys, list, str, int, float, bool and None. `plain` turns subclasses,
+other mappings and tuples into the plain type that they stand for, so everything after it deals with exact types.
+
+User code can run in `plain` (a mapping's own methods) and in the look-up of a key that is a str subclass. So every
+walk holds references to what it reads, re-checks sizes as `for ... in dict.items()` does, and keeps no C pointer
+into a container.
+"""
+
+from cpython.bool cimport PyBool_Check
+from cpython.dict cimport PyDict_Check, PyDict_CheckExact
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
+from cpython.list cimport PyList_Check, PyList_CheckExact
+from cpython.long cimport PyLong_Check, PyLong_CheckExact
+from cpython.object cimport Py_EQ, PyObject_RichCompareBool
+from cpython.tuple cimport PyTuple_Check
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact
+
+cdef extern from "Python.h":
+    int Py_EnterRecursiveCall(const char *where) except -1
+    void Py_LeaveRecursiveCall() noexcept
+
+cdef enum:
+    MAX_DEPTH = 256  # levels of nesting; a document that contains itself always has more
+
+
+cdef inline int too_deep() except -1:
+    raise RecursionError(f"the document is nested deeper than {MAX_DEPTH} levels, or contains itself")
+
+
+cdef inline int enter(int depth) except -1:
+    """Count one level of nesting, ours and the interpreter's; pair it with Py_LeaveRecursiveCall."""
+    if depth >= MAX_DEPTH:
+        too_deep()
+    return Py_EnterRecursiveCall(" while walking a document")
+
+
+cdef inline bint is_plain(object value) noexcept:
+    return (PyUnicode_CheckExact(value) or PyDict_CheckExact(value) or PyList_CheckExact(value) or value is None
+            or PyLong_CheckExact(value) or PyBool_Check(value) or PyFloat_CheckExact(value))
+
+
+cdef inline object converted(object value):
+    """`value` as a plain type, converted one level deep; TypeError names any type that stands for none."""
+    if PyUnicode_Check(value):
+        return str.__str__(value)
+    if PyLong_Check(value):
+        return int.__int__(value)
+    if PyFloat_Check(value):
+        return float.__float__(value)
+    if PyDict_Check(value):
+        return dict(value)
+    if PyList_Check(value) or PyTuple_Check(value):
+        return list(value)
+    from collections.abc import Mapping
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(
+        f"a document holds dict, list, str, int, float, bool and None, not {type(value).__qualname__}"
+    )
+
+
+cdef inline object plain(object value):
+    return value if is_plain(value) else converted(value)
+
+
+cdef inline int check_key(object key) except -1:
+    """Raise TypeError unless `key` can be the name of a member."""
+    if not PyUnicode_Check(key):
+        raise TypeError(f"the names in a document are str, not {type(key).__qualname__}")
+    return 0
+
+
+cdef inline bint is_container(object value) noexcept:
+    return PyDict_CheckExact(value) or PyList_CheckExact(value)
+
+
+cdef inline int same_scalar(object a, object b) except -1:
+    """Whether two plain scalars are equal."""
+    cdef double x, y
+    if PyUnicode_CheckExact(a):
+        return PyUnicode_CheckExact(b) and <str>a == <str>b
+    if PyUnicode_CheckExact(b) or a is None or b is None or PyBool_Check(a) or PyBool_Check(b):
+        return a is b
+    if PyFloat_CheckExact(a) and PyFloat_CheckExact(b):
+        x, y = PyFloat_AS_DOUBLE(a), PyFloat_AS_DOUBLE(b)
+        return x == y or (x != x and y != y)
+    return PyObject_RichCompareBool(a, b, Py_EQ)
+
+
+cdef inline int equal(object a, object b, int depth) except -1:
+    """Whether two documents are equal; lists in order, dicts in any."""
+    cdef int answer
+    if a is b:
+        return 1
+    if not is_plain(a):
+        a = converted(a)
+    if not is_plain(b):
+        b = converted(b)
+    if not is_container(a):
+        return not is_container(b) and same_scalar(a, b)
+    if PyDict_CheckExact(a) != PyDict_CheckExact(b) or not is_container(b) or len(a) != len(b):
+        return 0
+    enter(depth)
+    try:
+        if PyDict_CheckExact(a):
+            answer = equal_members(<dict>a, <dict>b, depth + 1)
+        else:
+            answer = equal_items(<list>a, <list>b, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+    return answer
+
+
+cdef inline int equal_members(dict a, dict b, int depth) except -1:
+    cdef object key, x, y
+    for key, x in a.items():
+        check_key(key)
+        y = b.get(key)
+        if y is None and key not in b:
+            return 0
+        if not (x is y or equal(x, y, depth)):
+            return 0
+    return 1
+
+
+cdef inline int equal_items(list a, list b, int depth) except -1:
+    cdef Py_ssize_t i
+    cdef object x, y
+    for i in range(len(a)):
+        x, y = a[i], b[i]
+        if not (x is y or equal(x, y, depth)):
+            return 0
+    return 1

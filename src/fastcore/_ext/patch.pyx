@@ -1,0 +1,541 @@
+# cython: freethreading_compatible=True
+"""JSON patch (RFC 6902) and merge patch (RFC 7386), made and applied.
+
+Applying works on a private copy of plain dicts and lists, so an error leaves the caller's document as it was and no
+user code can see the copy. User code can run where document.pxd says, while documents are copied or compared.
+"""
+
+cimport cython
+from cpython.dict cimport PyDict_CheckExact
+from cpython.list cimport PyList_CheckExact
+from cpython.unicode cimport PyUnicode_Check
+
+from fastcore._ext.document cimport (
+    MAX_DEPTH,
+    Py_LeaveRecursiveCall,
+    check_key,
+    converted,
+    enter,
+    equal,
+    is_container,
+    is_plain,
+    plain,
+    same_scalar,
+)
+
+import re
+
+from fastcore.errors import PatchError, PatchTestFailed
+
+__all__ = ["apply_json_patch", "apply_merge_patch", "json_patch", "merge_patch"]
+
+cdef enum:
+    MAX_COPIED = 1_000_000  # values that the `copy` operations of one patch may copy: doubling patches stop here
+
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+_BAD_ESCAPE = re.compile(r"~(?![01])")
+
+
+def json_patch(old, new, /):
+    """The JSON patch (RFC 6902) that turns `old` into `new`.
+
+    Objects are compared member by member; in arrays the common head and tail are kept and the rest is replaced in
+    place, added or removed. The operations are `add`, `remove` and `replace`. `apply_json_patch(old, json_patch(old,
+    new))` equals `new`; equal documents give `[]`. The values in the patch are those of `new`, not copies.
+
+    Raises:
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size); identical subtrees (`is`) are not entered.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import json_patch
+        >>> json_patch({"a": 1, "b": [1, 2]}, {"a": 1, "b": [1, 3], "c": True})
+        [{'op': 'replace', 'path': '/b/1', 'value': 3}, {'op': 'add', 'path': '/c', 'value': True}]
+
+    Source: RFC 6902, RFC 6901.
+    """
+    cdef list found = [], patch = []
+    pair(old, new, found, 0)
+    for op, path, value in found:
+        (<list>path).reverse()
+        operation = {"op": op, "path": pointer(<list>path)}
+        if op != "remove":
+            operation["value"] = value
+        patch.append(operation)
+    return patch
+
+
+cdef int place(list found, Py_ssize_t before, object element) except -1:
+    """Put one more element in front of the paths of what was found since."""
+    cdef Py_ssize_t i
+    for i in range(before, len(found)):
+        (<list>(<tuple>found[i])[1]).append(element)
+    return 0
+
+
+cdef int pair(object old, object new, list found, int depth) except -1:
+    """Append what turns `old` into `new`; each level adds its element to the path on the way back."""
+    cdef object a = old, b = new
+    if old is new:
+        return 0
+    if not is_plain(a):
+        a = converted(a)
+    if not is_plain(b):
+        b = converted(b)
+    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+        enter(depth)
+        try:
+            members(<dict>a, <dict>b, found, depth + 1)
+        finally:
+            Py_LeaveRecursiveCall()
+    elif PyList_CheckExact(a) and PyList_CheckExact(b):
+        enter(depth)
+        try:
+            arrays(<list>a, <list>b, found, depth + 1)
+        finally:
+            Py_LeaveRecursiveCall()
+    elif is_container(a) or is_container(b) or not same_scalar(a, b):
+        found.append(("replace", [], new))
+    return 0
+
+
+cdef int members(dict a, dict b, list found, int depth) except -1:
+    cdef Py_ssize_t matched = 0, before
+    for key, old in a.items():
+        check_key(key)
+        new = b.get(key)
+        if new is None and key not in b:
+            found.append(("remove", [key], None))
+            continue
+        matched += 1
+        if new is not old:
+            before = len(found)
+            pair(old, new, found, depth)
+            if len(found) != before:
+                place(found, before, key)
+    if matched != len(b):
+        for key, new in b.items():
+            check_key(key)
+            if key not in a:
+                found.append(("add", [key], new))
+    return 0
+
+
+cdef int arrays(list a, list b, list found, int depth) except -1:
+    cdef Py_ssize_t head = 0, old_end = len(a), new_end = len(b), common, i, before
+    if old_end != new_end:
+        while head < old_end and head < new_end and equal(a[head], b[head], depth):
+            head += 1
+        while old_end > head and new_end > head and equal(a[old_end - 1], b[new_end - 1], depth):
+            old_end -= 1
+            new_end -= 1
+    common = min(old_end, new_end)
+    for i in range(head, common):
+        before = len(found)
+        pair(a[i], b[i], found, depth)
+        if len(found) != before:
+            place(found, before, i)
+    # From the back, so that the indices of the operations that follow still hold.
+    for i in range(old_end - 1, common - 1, -1):
+        found.append(("remove", [i], None))
+    for i in range(common, new_end):
+        found.append(("add", [i], b[i]))
+    return 0
+
+
+cdef str pointer(list path):
+    """The JSON pointer (RFC 6901) of a path."""
+    cdef list parts = []
+    for element in path:
+        parts.append("/")
+        if not PyUnicode_Check(element):
+            parts.append(str(element))
+        elif "~" in element or "/" in element:
+            parts.append(element.replace("~", "~0").replace("/", "~1"))
+        else:
+            parts.append(element)
+    return "".join(parts)
+
+
+def merge_patch(old, new, /):
+    """The merge patch (RFC 7386) that turns `old` into `new`.
+
+    `apply_merge_patch(old, merge_patch(old, new))` equals `new`. A merge patch says "remove" with null, so a member
+    that is null in `new` and not in `old` cannot be expressed; nulls inside arrays can. The values in the patch are
+    those of `new`, not copies.
+
+    Raises:
+        PatchError: a member of `new` would have to become null; the message names its pointer.
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size); identical subtrees (`is`) are not entered.
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import merge_patch
+        >>> merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4}})
+        {'b': {'c': 4, 'd': None}}
+
+    Source: RFC 7386.
+    """
+    cdef object a, b = plain(new)
+    if not PyDict_CheckExact(b):
+        return new
+    a = plain(old)
+    if not PyDict_CheckExact(a):
+        refuse_nulls(b, [], 0)
+        return new
+    return merged_difference(<dict>a, <dict>b, [], 0)
+
+
+cdef dict merged_difference(dict a, dict b, list path, int depth):
+    enter(depth)
+    try:
+        return merged_members(a, b, path, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+
+
+cdef dict merged_members(dict a, dict b, list path, int depth):
+    cdef dict patch = {}, inner
+    cdef Py_ssize_t matched = 0
+    for key, old in a.items():
+        check_key(key)
+        new = b.get(key)
+        if new is None and key not in b:
+            patch[key] = None
+            continue
+        matched += 1
+        if old is new:
+            continue
+        path.append(key)
+        x, y = plain(old), plain(new)
+        if PyDict_CheckExact(x) and PyDict_CheckExact(y):
+            inner = merged_difference(<dict>x, <dict>y, path, depth)
+            if inner:
+                patch[key] = inner
+        elif not equal(x, y, depth):
+            refuse_nulls(new, path, depth)
+            patch[key] = new
+        path.pop()
+    if matched != len(b):
+        for key, new in b.items():
+            check_key(key)
+            if key not in a:
+                path.append(key)
+                refuse_nulls(new, path, depth)
+                patch[key] = new
+                path.pop()
+    return patch
+
+
+cdef int refuse_nulls(object value, list path, int depth) except -1:
+    value = plain(value)
+    if value is None:
+        raise PatchError(f"a merge patch cannot set {pointer(path)!r} to null: null removes")
+    if PyDict_CheckExact(value):
+        enter(depth)
+        try:
+            for key, item in (<dict>value).items():
+                check_key(key)
+                path.append(key)
+                refuse_nulls(item, path, depth + 1)
+                path.pop()
+        finally:
+            Py_LeaveRecursiveCall()
+    return 0
+
+
+def apply_merge_patch(doc, patch, /):
+    """The document that a merge patch (RFC 7386) makes of `doc`.
+
+    The answer is a new document of plain dicts and lists that shares nothing mutable with `doc` or `patch`.
+
+    Raises:
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size of both).
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import apply_merge_patch
+        >>> apply_merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4, "d": None}})
+        {'a': 1, 'b': {'c': 4}}
+
+    Source: RFC 7386.
+    """
+    return merged(doc, patch, 0)
+
+
+cdef object merged(object target, object patch, int depth):
+    patch = plain(patch)
+    if not PyDict_CheckExact(patch):
+        return copied(patch, depth)
+    target = plain(target)
+    if not PyDict_CheckExact(target):
+        target = {}
+    enter(depth)
+    try:
+        return merged_object(<dict>target, <dict>patch, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+
+
+cdef dict merged_object(dict target, dict patch, int depth):
+    cdef dict result = {}
+    for key, value in target.items():
+        check_key(key)
+        change = patch.get(key)
+        if change is not None:
+            result[plain(key)] = merged(value, change, depth)
+        elif key not in patch:
+            result[plain(key)] = copied(value, depth)
+    for key, change in patch.items():
+        check_key(key)
+        if change is not None and key not in result:
+            result[plain(key)] = merged(None, change, depth)
+    return result
+
+
+cdef object copied(object value, int depth):
+    """A copy that shares nothing mutable, as plain dicts and lists."""
+    if not is_plain(value):
+        value = converted(value)
+    if not is_container(value):
+        return value
+    enter(depth)
+    try:
+        if PyDict_CheckExact(value):
+            return copied_dict(<dict>value, depth + 1)
+        return copied_list(<list>value, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+
+
+cdef dict copied_dict(dict value, int depth):
+    cdef dict result = {}
+    for key, item in value.items():
+        check_key(key)
+        result[plain(key)] = copied(item, depth)
+    return result
+
+
+cdef list copied_list(list value, int depth):
+    cdef list result = []
+    for item in value:
+        result.append(copied(item, depth))
+    return result
+
+
+cdef Py_ssize_t size_of(object value, int depth) except -1:
+    """How many values a plain document holds that is to stand at `depth`."""
+    cdef Py_ssize_t size = 1
+    if not is_container(value):
+        return size
+    enter(depth)
+    try:
+        if PyDict_CheckExact(value):
+            for item in (<dict>value).values():
+                size += size_of(item, depth + 1)
+        else:
+            for item in <list>value:
+                size += size_of(item, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+    return size
+
+
+def apply_json_patch(doc, patch, /):
+    """The document that a JSON patch (RFC 6902) makes of `doc`.
+
+    The answer is a new document of plain dicts and lists that shares nothing mutable with `doc` or `patch`; after an
+    error `doc` is what it was. `test` compares numbers by value (1 equals 1.0) and true equals only true. The `copy`
+    operations of one patch may copy 1,000,000 values in all.
+
+    Raises:
+        PatchTestFailed: a `test` operation found another value.
+        PatchError: a malformed operation, or one that does not fit; the message names its index and pointer.
+        TypeError: a type that JSON does not have, or a member name that is not str.
+        RecursionError: more than 256 levels, or a document that contains itself.
+
+    Complexity: O(size of both + operations x length of the arrays that they shift).
+    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
+
+    Example:
+        >>> from fastcore.diff import apply_json_patch
+        >>> apply_json_patch({"a": [1, 2]}, [{"op": "add", "path": "/a/-", "value": 3}])
+        {'a': [1, 2, 3]}
+
+    Source: RFC 6902, RFC 6901.
+    """
+    cdef _Applied state
+    patch = plain(patch)
+    if not PyList_CheckExact(patch):
+        raise PatchError(f"a JSON patch is a list of operations, not {type(patch).__name__}")
+    state = _Applied.__new__(_Applied)
+    state.document = copied(doc, 0)
+    for operation in <list>patch:
+        state.apply(plain(operation))
+        state.index += 1
+    return state.document
+
+
+@cython.final
+cdef class _Applied:
+    """A private copy of the document, and the operation that is being applied to it."""
+
+    cdef object document
+    cdef Py_ssize_t index
+    cdef dict operation
+    cdef Py_ssize_t copied_values
+
+    cdef str message(self, str reason):
+        op, path = self.operation.get("op"), self.operation.get("path")
+        if isinstance(op, str) and isinstance(path, str):
+            return f"operation {self.index} ({op} {path!r}): {reason}"
+        return f"operation {self.index}: {reason}"
+
+    cdef object error(self, str reason):
+        return PatchError(self.message(reason))
+
+    cdef object nothing(self, list path):
+        return self.error(f"there is nothing at {pointer(path)!r}")
+
+    cdef int apply(self, object operation) except -1:
+        cdef list path, source
+        if not PyDict_CheckExact(operation):
+            raise PatchError(f"operation {self.index}: an operation is an object, not {type(operation).__name__}")
+        self.operation = <dict>operation
+        op = self.operation.get("op")
+        if not isinstance(op, str):
+            raise self.error("the member 'op' is missing or not a string")
+        path = self.tokens("path")
+        if op == "add":
+            self.add(path, copied(self.value(), len(path)))
+        elif op == "remove":
+            self.remove(path)
+        elif op == "replace":
+            self.replace(path, copied(self.value(), len(path)))
+        elif op == "test":
+            value = self.value()
+            if not equal(self.get(path, len(path)), value, len(path)):
+                raise PatchTestFailed(self.message("the value there is another one"))
+        elif op == "move":
+            source = self.tokens("from")
+            value = self.get(source, len(source))
+            if source != path:
+                if path[:len(source)] == source:
+                    raise self.error(f"{pointer(source)!r} cannot move into itself")
+                size_of(value, len(path))
+                self.remove(source)
+                self.add(path, value)
+        elif op == "copy":
+            source = self.tokens("from")
+            value = self.get(source, len(source))
+            self.copied_values += size_of(value, len(path))
+            if self.copied_values > MAX_COPIED:
+                raise self.error(f"the patch copies more than {MAX_COPIED} values")
+            self.add(path, copied(value, len(path)))
+        else:
+            raise self.error("'op' is none of add, remove, replace, move, copy, test")
+        return 0
+
+    cdef object value(self):
+        if "value" not in self.operation:
+            raise self.error("the member 'value' is missing")
+        return self.operation["value"]
+
+    cdef list tokens(self, str member):
+        """The reference tokens of the pointer in a member of the operation."""
+        cdef list tokens
+        text = self.operation.get(member)
+        if not isinstance(text, str):
+            raise self.error(f"the member {member!r} is missing or not a string")
+        text = plain(text)
+        if not text:
+            return []
+        if text[0] != "/":
+            raise self.error(f"the pointer {text!r} does not start with '/'")
+        tokens = text[1:].split("/")
+        if len(tokens) > MAX_DEPTH:
+            raise self.error(f"the pointer has more than {MAX_DEPTH} tokens")
+        if "~" in text:
+            if _BAD_ESCAPE.search(text):
+                raise self.error(f"the pointer {text!r} has a '~' that is not '~0' or '~1'")
+            return [token.replace("~1", "/").replace("~0", "~") for token in tokens]
+        return tokens
+
+    cdef object get(self, list path, Py_ssize_t count):
+        """What stands at the first `count` tokens of a path."""
+        cdef Py_ssize_t i
+        cdef object node = self.document
+        for i in range(count):
+            token = path[i]
+            if PyDict_CheckExact(node):
+                inner = (<dict>node).get(token)
+                if inner is None and token not in <dict>node:
+                    raise self.nothing(path[:i + 1])
+                node = inner
+            elif PyList_CheckExact(node):
+                node = (<list>node)[self.position(path, i, len(<list>node) - 1)]
+            else:
+                raise self.nothing(path[:i + 1])
+        return node
+
+    cdef Py_ssize_t position(self, list path, Py_ssize_t i, Py_ssize_t last) except -1:
+        """The array index that a token names, at most `last`."""
+        cdef str token = path[i]
+        if not _INDEX.fullmatch(token):
+            raise self.error(f"{pointer(path[:i + 1])!r} does not end with an array index")
+        # Longer ones are past the end of any array, and int() has a limit of its own.
+        if len(token) > 18 or int(token) > last:
+            raise self.error(f"the array index at {pointer(path[:i + 1])!r} is past the end")
+        return int(token)
+
+    cdef int add(self, list path, object value) except -1:
+        cdef Py_ssize_t end = len(path) - 1
+        if end < 0:
+            self.document = value
+            return 0
+        parent, token = self.get(path, end), path[end]
+        if PyDict_CheckExact(parent):
+            (<dict>parent)[token] = value
+        elif not PyList_CheckExact(parent):
+            raise self.nothing(path)
+        elif token == "-":
+            (<list>parent).append(value)
+        else:
+            (<list>parent).insert(self.position(path, end, len(<list>parent)), value)
+        return 0
+
+    cdef int remove(self, list path) except -1:
+        cdef Py_ssize_t end = len(path) - 1
+        if end < 0:
+            raise self.error("the whole document cannot be removed")
+        parent, token = self.get(path, end), path[end]
+        if PyDict_CheckExact(parent) and token in <dict>parent:
+            del (<dict>parent)[token]
+        elif PyList_CheckExact(parent):
+            del (<list>parent)[self.position(path, end, len(<list>parent) - 1)]
+        else:
+            raise self.nothing(path)
+        return 0
+
+    cdef int replace(self, list path, object value) except -1:
+        cdef Py_ssize_t end = len(path) - 1
+        if end < 0:
+            self.document = value
+            return 0
+        parent, token = self.get(path, end), path[end]
+        if PyDict_CheckExact(parent) and token in <dict>parent:
+            (<dict>parent)[token] = value
+        elif PyList_CheckExact(parent):
+            (<list>parent)[self.position(path, end, len(<list>parent) - 1)] = value
+        else:
+            raise self.nothing(path)
+        return 0
