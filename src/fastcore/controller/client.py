@@ -14,7 +14,6 @@ import msgspec
 from fastcore._version import __version__
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import (
-    ApiError,
     ConnectionFailed,
     DecodeError,
     GoneError,
@@ -157,8 +156,6 @@ class Client:
                     method, target, body, content_type, deadline, self._retries if retries is None else retries
                 )
         except TimeoutError as error:
-            if isinstance(error, ApiError):
-                raise
             raise RequestTimeout(f"{method} {path} took longer than {seconds} s") from error
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Resource:

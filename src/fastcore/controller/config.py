@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CHECK_NS = 10 * NS_PER_S  # credentials are looked at again at most this often, and after a 401
+_PLUGIN_S = 60.0  # so long an exec plugin or identity provider may take
 _SKEW_S = 60.0  # exec credentials are renewed this long before they expire
+
+_NO_CREDENTIALS = "the exec plugin of the kubeconfig gave no credentials; its error is in the log"
 
 Source = Callable[[bool], Awaitable[tuple[str | None, ssl.SSLContext | None]]]
 """Gives the Authorization value and the TLS context; True asks for new credentials after a refusal."""
@@ -99,20 +102,23 @@ class ClientConfig:
         kube = _kubernetes()
         target: Any = importlib.import_module("kubernetes.aio.client").Configuration()
         path = _find(kubeconfig)
-        if path is None:
-            if kubeconfig or context:
-                raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
-            try:
-                kube.load_incluster_config(target)
-            except kube.ConfigException as error:
-                raise ConfigError(f"no kubeconfig at {_default_paths()!r}, and not in a pod: {error}") from error
-            return await cls._finish(target, None, _pod_namespace())
+        if path is None and (kubeconfig or context):
+            raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
         try:
-            loader = await kube.load_kube_config(path, context, target, persist_config=False)
-            chosen = loader.current_context
-        except (kube.ConfigException, OSError, TypeError, ValueError) as error:
-            raise ConfigError(f"kubeconfig {path!r}, context {context or '(current)'!r}: {error}") from error
-        return await cls._finish(target, loader, chosen["context"].get("namespace") or "default")
+            if path is None:
+                kube.load_incluster_config(target)
+                return await cls._finish(target, None, _pod_namespace())
+            async with asyncio.timeout(_PLUGIN_S):
+                loader = await kube.load_kube_config(path, context, target, persist_config=False)
+            if "exec" in (loader._user or ()) and not (target.cert_file or target.api_key):
+                raise ConfigError(_NO_CREDENTIALS)
+            namespace = loader.current_context["context"].get("namespace")
+            return await cls._finish(target, loader, namespace or "default")
+        except Exception as error:  # a malformed file makes the loader fail in any way
+            reason = str(error) or type(error).__name__
+            if path is None:
+                raise ConfigError(f"no kubeconfig at {_default_paths()!r}, and not in a pod: {reason}") from error
+            raise ConfigError(f"kubeconfig {path!r}, context {context or '(current)'!r}: {reason}") from error
 
     @classmethod
     async def _finish(cls, target: Any, loader: Any, namespace: str) -> Self:
@@ -136,14 +142,25 @@ class ClientConfig:
             refused: the server answered 401 to the present ones, so ask for new ones.
 
         Raises:
-            ConfigError: the plugin or the file that gives the credentials failed.
+            ConfigError: the plugin or the file that gives the credentials failed, and the present ones were refused.
         """
-        if self._source is not None and (refused or self._clock() >= self._next_check):
-            asked = self._headers
+        source = self._source
+        if source is not None and (refused or self._clock() >= self._next_check):
+            present = self._headers
             async with self._lock:
-                if self._headers is asked and (refused or self._clock() >= self._next_check):
-                    self._accept(*await self._source(refused))
+                if self._headers is present and (refused or self._clock() >= self._next_check):
+                    await self._renew(source, refused)
         return self._headers
+
+    async def _renew(self, source: Source, refused: bool) -> None:
+        try:
+            self._accept(*await source(refused))
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            if refused:
+                raise ConfigError(f"the server refused the credentials, and there are no new ones: {reason}") from error
+            self._next_check = self._clock() + _CHECK_NS
+            log.warning("the credentials could not be renewed, the present ones stay in use: %s", reason)
 
     def _accept(self, authorization: str | None, context: ssl.SSLContext | None) -> None:
         self._headers = {"Authorization": authorization} if authorization else {}
@@ -166,7 +183,8 @@ class _Credentials:
 
     async def __call__(self, refused: bool) -> tuple[str | None, ssl.SSLContext | None]:
         if self._loader is not None:
-            await self._renew(refused)
+            async with asyncio.timeout(_PLUGIN_S):
+                await self._renew(refused)
         value = await self._target.get_api_key_with_prefix("BearerToken")
         certificate = (self._target.cert_file, self._target.key_file)
         if self._target.host.startswith("https") and (self._context is None or certificate != self._certificate):
@@ -182,7 +200,9 @@ class _Credentials:
             if expiry is not None:
                 del loader.exec_plugin_expiry  # else the loader keeps the token that was refused
             if not await loader.load_from_exec_plugin():
-                raise ConfigError("the exec plugin of the kubeconfig gave no credentials; its error is in the log")
+                if expiry is not None:
+                    loader.exec_plugin_expiry = expiry
+                raise ConfigError(_NO_CREDENTIALS)
         elif loader.provider or refused:
             await loader._load_authentication()
         loader._set_config(self._target)
@@ -221,7 +241,7 @@ def contexts(kubeconfig: str | None = None) -> list[str]:
         raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
     try:
         found, current = kube.list_kube_config_contexts(path)
-    except (kube.ConfigException, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # a malformed file makes the loader fail in any way
         raise ConfigError(f"kubeconfig {path!r}: {error}") from error
     return [current["name"], *(c["name"] for c in found if c["name"] != current["name"])]
 

@@ -73,7 +73,9 @@ class Store:
         ours = self._ahead.get(key)
         if ours is not None:
             theirs = revision(obj)
-            if theirs is not None and theirs < ours:
+            # With a selector, a deletion can mean that the object left the selection; if it has come back by our
+            # write, its addition will follow, and if it has not, nothing will.
+            if theirs is not None and theirs < ours and not (self._partial and change == "DELETED"):
                 return []
             del self._ahead[key]
         if change != "DELETED":
