@@ -17,13 +17,12 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from fastcore._ext.document cimport (
     Py_LeaveRecursiveCall,
     check_key,
-    converted,
     enter,
     equal,
     is_container,
-    is_plain,
     plain,
     same_scalar,
+    same_text,
 )
 
 import re
@@ -238,7 +237,7 @@ def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
 @cython.final
 cdef class _Walk:
     cdef list found  # of (op, path from the end, old, new)
-    cdef object list_keys
+    cdef dict list_keys
 
     cdef int report(self, str op, object old, object new) except -1:
         self.found.append((op, [], old, new))
@@ -255,10 +254,8 @@ cdef class _Walk:
         cdef object a = old, b = new
         if old is new:
             return 0
-        if not is_plain(a):
-            a = converted(a)
-        if not is_plain(b):
-            b = converted(b)
+        if not is_container(a) or not is_container(b):
+            a, b = plain(a), plain(b)
         if PyDict_CheckExact(a) and PyDict_CheckExact(b):
             enter(depth)
             try:
@@ -284,7 +281,7 @@ cdef class _Walk:
             new = b.get(key)
             there = new is not None or key in b
             matched += there
-            if new is old and there:
+            if (new is old and there) or same_text(old, new):
                 continue
             if state is not None:
                 inner = step(state, key)
@@ -374,52 +371,50 @@ cdef class _Walk:
         return 0
 
 
-cdef int covered(object live, object desired, object field, list state, object list_keys, int depth) except -1:
+cdef int covered(object live, object desired, object field, list state, dict list_keys, int depth) except -1:
     cdef object a = live, b = desired
     cdef int answer
     if live is desired:
         return 1
-    if not is_plain(a):
-        a = converted(a)
-    if not is_plain(b):
-        b = converted(b)
-    if not is_container(b):
-        return not is_container(a) and same_scalar(a, b)
-    if not is_container(a) or PyDict_CheckExact(a) != PyDict_CheckExact(b):
-        return 0
-    enter(depth)
-    try:
-        if PyDict_CheckExact(b):
+    if not is_container(a) or not is_container(b):
+        a, b = plain(a), plain(b)
+    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+        enter(depth)
+        try:
             answer = covered_members(<dict>a, <dict>b, state, list_keys, depth + 1)
-        else:
+        finally:
+            Py_LeaveRecursiveCall()
+        return answer
+    if PyList_CheckExact(a) and PyList_CheckExact(b):
+        enter(depth)
+        try:
             answer = covered_items(<list>a, <list>b, field, state, list_keys, depth + 1)
-    finally:
-        Py_LeaveRecursiveCall()
-    return answer
+        finally:
+            Py_LeaveRecursiveCall()
+        return answer
+    return not is_container(a) and not is_container(b) and same_scalar(a, b)
 
 
-cdef int covered_members(dict a, dict b, list state, object list_keys, int depth) except -1:
+cdef int covered_members(dict a, dict b, list state, dict list_keys, int depth) except -1:
     cdef list inner = None
     for key, wanted in b.items():
         check_key(key)
+        # A null asks for an absent or null member, so an absent one may be taken for null.
         present = a.get(key)
-        if present is wanted and (wanted is not None or key in a):
+        if present is wanted or same_text(present, wanted):
             continue
         if state is not None:
             inner = step(state, key)
             if inner is not None and not inner:
                 continue
-        if present is not None or key in a:
-            if not covered(present, wanted, key, inner, list_keys, depth):
-                return 0
-        elif wanted is not None:
+        if not covered(present, wanted, key, inner, list_keys, depth):
             return 0
     return 1
 
 
-cdef int covered_items(list a, list b, object field, list state, object list_keys, int depth) except -1:
-    cdef list inner = None, fields, desired_tokens
-    cdef dict live_items
+cdef int covered_items(list a, list b, object field, list state, dict list_keys, int depth) except -1:
+    cdef list inner = None, fields, live_tokens, desired_tokens
+    cdef dict live_items = None
     cdef Py_ssize_t i
     keyed = keyed_by(list_keys, field, a, b)
     if keyed is None:
@@ -434,14 +429,21 @@ cdef int covered_items(list a, list b, object field, list state, object list_key
                 return 0
         return 1
     fields, live_tokens, desired_tokens = <tuple>keyed
-    live_items = dict(zip(live_tokens, a))
+    if live_tokens is not desired_tokens:
+        live_items = dict(zip(live_tokens, a))
     for i in range(len(desired_tokens)):
-        wanted, token = b[i], desired_tokens[i]
+        wanted = b[i]
         if state is not None:
             inner = step(state, selector(fields, wanted))
             if inner is not None and not inner:
                 continue
-        if token not in live_items or not covered(live_items[token], wanted, None, inner, list_keys, depth):
+        if live_items is None:
+            present = a[i]
+        elif desired_tokens[i] in live_items:
+            present = live_items[desired_tokens[i]]
+        else:
+            return 0
+        if not covered(present, wanted, None, inner, list_keys, depth):
             return 0
     return 1
 
@@ -487,31 +489,39 @@ cdef list step(list state, object element):
     return below or None
 
 
-cdef object table_of(object list_keys):
+cdef dict table_of(object list_keys):
     if list_keys is None:
         return KUBERNETES
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
-    return list_keys
+    return list_keys if PyDict_CheckExact(list_keys) else dict(list_keys)
 
 
 # A keyed list is (fields, tokens of the one list's items, tokens of the other's); a field is (name, default or None).
 
 
-cdef object keyed_by(object list_keys, object field, list a, list b):
-    """How the items of two lists under one name are keyed, or None where they go by index."""
+cdef object keyed_by(dict list_keys, object field, list a, list b):
+    """How the items of two lists under one name are keyed, or None where they go by index.
+
+    Where both lists have the same keys in the same order, both token lists are one object.
+    """
+    cdef list fields, old_tokens, new_tokens
     if field is None:
         return None
     declared = list_keys.get(field)
     if declared is None:
         return None
-    for alternative in declared if isinstance(declared, list) else [declared]:
+    for alternative in declared if isinstance(declared, list) else (declared,):
         fields = fields_of(field, alternative)
         old_tokens = tokens_of(fields, a)
         if old_tokens is None:
             continue
         new_tokens = tokens_of(fields, b)
-        if new_tokens is not None:
+        if new_tokens is None or len(set(new_tokens)) != len(new_tokens):
+            continue
+        if old_tokens == new_tokens:
+            return fields, new_tokens, new_tokens
+        if len(set(old_tokens)) == len(old_tokens):
             return fields, old_tokens, new_tokens
     return None
 
@@ -529,31 +539,45 @@ cdef list fields_of(object field, object alternative):
 
 
 cdef list tokens_of(list fields, list items):
-    """The key of each item as something hashable, or None if an item has none or two items have the same."""
-    cdef list tokens = [], parts
-    cdef Py_ssize_t i
+    """The key of each item as something hashable, or None if an item has none."""
+    cdef list tokens = []
     for item in items:
-        parts = key_values(fields, item)
-        for i in range(len(parts)):
-            value = parts[i]
-            if PyUnicode_CheckExact(value):
-                continue
-            value = plain(value)
-            if value is None or is_container(value) or value != value:
-                return None
-            # 1 and True are one key to a dict, and two to us.
-            parts[i] = (value,) if PyBool_Check(value) else value
-        tokens.append(parts[0] if len(parts) == 1 else tuple(parts))
-    return tokens if len(set(tokens)) == len(tokens) else None
+        token = token_of(fields, item)
+        if token is None:
+            return None
+        tokens.append(token)
+    return tokens
+
+
+cdef object token_of(list fields, object item):
+    cdef list values
+    cdef Py_ssize_t i
+    if len(fields) == 1 and PyDict_CheckExact(item):
+        # Nearly every key is one str; an "=" is no member's name, so it goes the long way.
+        value = (<dict>item).get((<tuple>fields[0])[0])
+        if PyUnicode_CheckExact(value) and (<tuple>fields[0])[0] != "=":
+            return value
+    values = key_values(fields, item)
+    for i in range(len(values)):
+        value = values[i]
+        if PyUnicode_CheckExact(value):
+            continue
+        value = plain(value)
+        if value is None or is_container(value) or value != value:
+            return None
+        # 1 and True are one key to a dict, and two to us.
+        values[i] = (value,) if PyBool_Check(value) else value
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 cdef list key_values(list fields, object item):
-    cdef list values = []
+    cdef list values
     item = plain(item)
     if (<tuple>fields[0])[0] == "=":
         return [item]
     if not PyDict_CheckExact(item):
         return [None]
+    values = []
     for name, default in fields:
         value = (<dict>item).get(name)
         values.append(default if value is None else value)

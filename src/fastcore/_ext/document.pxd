@@ -16,8 +16,12 @@ from cpython.long cimport PyLong_Check, PyLong_CheckExact
 from cpython.object cimport Py_EQ, PyObject_RichCompareBool
 from cpython.tuple cimport PyTuple_Check
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact
+from libc.string cimport memcmp
 
 cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    int PyUnicode_KIND(object text) noexcept
+    const void *PyUnicode_DATA(object text) noexcept
     int Py_EnterRecursiveCall(const char *where) except -1
     void Py_LeaveRecursiveCall() noexcept
 
@@ -76,12 +80,22 @@ cdef inline bint is_container(object value) noexcept:
     return PyDict_CheckExact(value) or PyList_CheckExact(value)
 
 
+cdef inline bint same_text(object a, object b) noexcept:
+    """Whether both are plain str and equal: most of what a document holds, so worth asking first."""
+    if not PyUnicode_CheckExact(a) or not PyUnicode_CheckExact(b):
+        return False
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(a)
+    cdef int width = PyUnicode_KIND(a)
+    return (length == PyUnicode_GET_LENGTH(b) and width == PyUnicode_KIND(b)
+            and memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b), <size_t>length * <size_t>width) == 0)
+
+
 cdef inline int same_scalar(object a, object b) except -1:
     """Whether two plain scalars are equal."""
     cdef double x, y
-    if PyUnicode_CheckExact(a):
-        return PyUnicode_CheckExact(b) and <str>a == <str>b
-    if PyUnicode_CheckExact(b) or a is None or b is None or PyBool_Check(a) or PyBool_Check(b):
+    if PyUnicode_CheckExact(a) or PyUnicode_CheckExact(b):
+        return same_text(a, b)
+    if a is None or b is None or PyBool_Check(a) or PyBool_Check(b):
         return a is b
     if PyFloat_CheckExact(a) and PyFloat_CheckExact(b):
         x, y = PyFloat_AS_DOUBLE(a), PyFloat_AS_DOUBLE(b)
@@ -94,23 +108,27 @@ cdef inline int equal(object a, object b, int depth) except -1:
     cdef int answer
     if a is b:
         return 1
-    if not is_plain(a):
-        a = converted(a)
-    if not is_plain(b):
-        b = converted(b)
-    if not is_container(a):
-        return not is_container(b) and same_scalar(a, b)
-    if PyDict_CheckExact(a) != PyDict_CheckExact(b) or not is_container(b) or len(a) != len(b):
-        return 0
-    enter(depth)
-    try:
-        if PyDict_CheckExact(a):
+    if not is_container(a) or not is_container(b):
+        a, b = plain(a), plain(b)
+    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+        if len(<dict>a) != len(<dict>b):
+            return 0
+        enter(depth)
+        try:
             answer = equal_members(<dict>a, <dict>b, depth + 1)
-        else:
+        finally:
+            Py_LeaveRecursiveCall()
+        return answer
+    if PyList_CheckExact(a) and PyList_CheckExact(b):
+        if len(<list>a) != len(<list>b):
+            return 0
+        enter(depth)
+        try:
             answer = equal_items(<list>a, <list>b, depth + 1)
-    finally:
-        Py_LeaveRecursiveCall()
-    return answer
+        finally:
+            Py_LeaveRecursiveCall()
+        return answer
+    return not is_container(a) and not is_container(b) and same_scalar(a, b)
 
 
 cdef inline int equal_members(dict a, dict b, int depth) except -1:
@@ -120,7 +138,7 @@ cdef inline int equal_members(dict a, dict b, int depth) except -1:
         y = b.get(key)
         if y is None and key not in b:
             return 0
-        if not (x is y or equal(x, y, depth)):
+        if not (x is y or same_text(x, y) or equal(x, y, depth)):
             return 0
     return 1
 
@@ -130,6 +148,6 @@ cdef inline int equal_items(list a, list b, int depth) except -1:
     cdef object x, y
     for i in range(len(a)):
         x, y = a[i], b[i]
-        if not (x is y or equal(x, y, depth)):
+        if not (x is y or same_text(x, y) or equal(x, y, depth)):
             return 0
     return 1

@@ -23,14 +23,20 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, converted, enter, is_plain
+from fastcore._ext.document cimport (
+    Py_LeaveRecursiveCall,
+    PyUnicode_DATA,
+    PyUnicode_GET_LENGTH,
+    check_key,
+    converted,
+    enter,
+    is_plain,
+)
 
 __all__ = ["fingerprint", "fingerprints"]
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
-    const void* PyUnicode_DATA(object text) noexcept
-    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
 
 _DEFAULT_KEY = b"fastcore-finger1"

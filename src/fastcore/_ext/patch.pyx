@@ -81,10 +81,8 @@ cdef int pair(object old, object new, list found, int depth) except -1:
     cdef object a = old, b = new
     if old is new:
         return 0
-    if not is_plain(a):
-        a = converted(a)
-    if not is_plain(b):
-        b = converted(b)
+    if not is_container(a) or not is_container(b):
+        a, b = plain(a), plain(b)
     if PyDict_CheckExact(a) and PyDict_CheckExact(b):
         enter(depth)
         try:

@@ -218,7 +218,7 @@ class _Walk:
     nothing is done for paths.
     """
 
-    def __init__(self, list_keys: Mapping[str, Any]) -> None:
+    def __init__(self, list_keys: dict[str, Any]) -> None:
         self.found: list[tuple[str, list[Any], Any, Any]] = []
         self.list_keys = list_keys
 
@@ -323,7 +323,7 @@ class _Walk:
 
 
 def _covers(
-    live: Any, desired: Any, field: str | None, state: list[Any] | None, list_keys: Mapping[str, Any], depth: int
+    live: Any, desired: Any, field: str | None, state: list[Any] | None, list_keys: dict[str, Any], depth: int
 ) -> bool:
     if live is desired:
         return True
@@ -340,7 +340,7 @@ def _covers(
 
 
 def _covers_members(
-    a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, list_keys: Mapping[str, Any], depth: int
+    a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, list_keys: dict[str, Any], depth: int
 ) -> bool:
     inner = None
     for key, wanted in b.items():
@@ -349,10 +349,8 @@ def _covers_members(
             inner = _step(state, key)
             if inner == []:
                 continue
-        if key in a:
-            if not _covers(a[key], wanted, key, inner, list_keys, depth):
-                return False
-        elif wanted is not None:
+        # A null asks for an absent or null member, so an absent one may be taken for null.
+        if not _covers(a.get(key), wanted, key, inner, list_keys, depth):
             return False
     return True
 
@@ -362,7 +360,7 @@ def _covers_items(
     b: list[Any],
     field: str | None,
     state: list[Any] | None,
-    list_keys: Mapping[str, Any],
+    list_keys: dict[str, Any],
     depth: int,
 ) -> bool:
     inner = None
@@ -434,15 +432,15 @@ def _step(state: list[Any], element: Any) -> list[Any] | None:
 _Keyed = tuple[list[tuple[str, Any]], list[Any], list[Any]]
 
 
-def _table(list_keys: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _table(list_keys: Mapping[str, Any] | None) -> dict[str, Any]:
     if list_keys is None:
         return KUBERNETES
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
-    return list_keys
+    return list_keys if type(list_keys) is dict else dict(list_keys)
 
 
-def _keyed(list_keys: Mapping[str, Any], field: str | None, a: list[Any], b: list[Any]) -> _Keyed | None:
+def _keyed(list_keys: dict[str, Any], field: str | None, a: list[Any], b: list[Any]) -> _Keyed | None:
     """How the items of two lists under one name are keyed, or None where they go by index."""
     if field is None:
         return None

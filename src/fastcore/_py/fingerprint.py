@@ -89,13 +89,13 @@ def _checked(key: bytes | None) -> bytes:
 
 def _siphash(key: bytes, tag: int, data: bytes) -> int:
     """SipHash-1-3 of `data`; the tag in the key keeps the kinds of values apart."""
-    k0, k1 = struct.unpack("<QQ", key)
-    k1 ^= tag
+    k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little") ^ tag
     v0, v1 = k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D
     v2, v3 = k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573
     length = len(data)
     padded = data + bytes(7 - length % 8) + bytes([length & 0xFF])
-    for (word,) in struct.iter_unpack("<Q", padded):
+    for i in range(0, len(padded), 8):
+        word = int.from_bytes(padded[i : i + 8], "little")
         v3 ^= word
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
         v0 ^= word
