@@ -1,0 +1,200 @@
+"""What a reconciler is given: the workspace's client, cached reads, writes, events, and a log with an id."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, MutableMapping
+from time import monotonic
+from typing import Any, TypeVar
+
+from fastcore.controller.batch import Batch
+from fastcore.controller.client import Client
+from fastcore.controller.events import EventRecorder
+from fastcore.controller.informer import Informer
+from fastcore.controller.model import Kind, Request, Resource
+from fastcore.controller.workspace import Workspace
+from fastcore.errors import FastcoreError
+
+T = TypeVar("T")
+
+log = logging.getLogger("fastcore.reconcile")
+
+
+class ReconcileTimeout(FastcoreError, TimeoutError):
+    """A reconcile took longer than `Options.reconcile_timeout`."""
+
+
+class Scope:
+    """What all reconciles of one controller in one workspace share.
+
+    Args:
+        workspace: the workspace.
+        informers: the informer of each kind that the controller watches.
+        events: records events in the controller's name.
+        field_manager: in whose name `batch` writes.
+    """
+
+    __slots__ = ("batch", "events", "informers", "workspace")
+
+    def __init__(
+        self, workspace: Workspace, informers: Mapping[Kind, Informer], events: EventRecorder, field_manager: str
+    ) -> None:
+        self.workspace = workspace
+        self.informers = informers
+        self.events = events
+        self.batch = Batch(workspace.client, field_manager=field_manager, observe=self.observe)
+
+    def observe(self, kind: Kind, obj: Resource) -> None:
+        """Put the answer to a write into the cache, if there is one of its kind."""
+        informer = self.informers.get(kind)
+        if informer is not None:
+            informer.observe(obj)
+
+
+class ReconcileLog(logging.LoggerAdapter[logging.Logger]):
+    """Prefixes every message with controller, object and reconcile id, and adds them as fields."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """The message with its prefix."""
+        fields = self.extra or {}
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **fields}
+        return f"[{fields['controller']} {fields['object']} {fields['reconcile_id']}] {msg}", kwargs
+
+
+class Context:
+    """One reconcile's surroundings.
+
+    Attributes:
+        request: what is reconciled.
+        controller: the controller's name.
+        reconcile_id: unique in this process and, very likely, beyond it (CT-9).
+        deadline: value of `time.monotonic()` at which the reconcile should be over, or None.
+
+    Reads come from the informers: they cost no request, may lag behind the server, and return objects that nobody
+    may change (IN-6).
+
+    Thread safety: reads, `log` and `check_deadline` work in any thread; the rest belongs to the event loop, and
+    reconcilers that run in a thread reach it through `wait`.
+    """
+
+    __slots__ = ("_causes", "_loop", "_scope", "controller", "deadline", "reconcile_id", "request")
+
+    def __init__(
+        self,
+        scope: Scope,
+        request: Request,
+        *,
+        controller: str,
+        reconcile_id: str,
+        causes: tuple[str, ...],
+        deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._scope = scope
+        self._causes = causes
+        self._loop = loop
+        self.request = request
+        self.controller = controller
+        self.reconcile_id = reconcile_id
+        self.deadline = deadline
+
+    @property
+    def workspace(self) -> Workspace:
+        """The request's workspace."""
+        return self._scope.workspace
+
+    @property
+    def client(self) -> Client:
+        """The workspace's client, for what is not cached."""
+        return self._scope.workspace.client
+
+    @property
+    def batch(self) -> Batch:
+        """Writes several objects, a few at a time, under the controller's field manager; its answers go to the
+        caches, so that the next reconcile sees them."""
+        return self._scope.batch
+
+    @property
+    def events(self) -> EventRecorder:
+        """Records events about objects, in the controller's name."""
+        return self._scope.events
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What happened since the last reconcile of this key, such as "ConfigMap deleted": hints, never facts (CT-1).
+
+        Empty after a restart, a retry or a `requeue_after`. To skip work because of them is a bug.
+        """
+        return self._causes
+
+    @property
+    def log(self) -> ReconcileLog:
+        """A logger whose messages carry the reconcile id."""
+        fields = {
+            "controller": self.controller,
+            "object": str(self.request),
+            "workspace": self.request.workspace,
+            "reconcile_id": self.reconcile_id,
+        }
+        return ReconcileLog(log, fields)
+
+    def informer(self, kind: Kind) -> Informer:
+        """The informer behind the cached reads of `kind`.
+
+        Raises:
+            LookupError: the controller does not watch `kind`.
+        """
+        try:
+            return self._scope.informers[kind]
+        except KeyError:
+            watched = ", ".join(sorted(k.kind for k in self._scope.informers))
+            raise LookupError(
+                f"controller {self.controller!r} does not watch {kind.kind}, only {watched}: read it with ctx.client, "
+                "or add .owns() or .watches() to the builder"
+            ) from None
+
+    def get(self, kind: Kind, namespace: str | None = None, name: str | None = None) -> Resource | None:
+        """The cached object, or None; without a name the one that the request names.
+
+        Raises:
+            LookupError: the controller does not watch `kind`.
+        """
+        if name is None:
+            namespace, name = self.request.namespace, self.request.name
+        return self.informer(kind).get(namespace or "", name)
+
+    def list(self, kind: Kind, namespace: str | None = None) -> list[Resource]:
+        """The cached objects of `kind`, of one namespace or of all.
+
+        Raises:
+            LookupError: the controller does not watch `kind`.
+        """
+        return self.informer(kind).list(namespace)
+
+    def observe(self, kind: Kind, obj: Resource) -> None:
+        """Put the answer to a write of `client` into the cache, so that the next reconcile sees it."""
+        self._scope.observe(kind, obj)
+
+    def check_deadline(self) -> None:
+        """Give up if the reconcile's time is over; for reconcilers in threads, which nothing can interrupt.
+
+        Raises:
+            ReconcileTimeout: it is.
+        """
+        if self.deadline is not None and monotonic() >= self.deadline:
+            raise ReconcileTimeout(f"the reconcile of {self.request} is over its deadline")
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine, such as a call of `client`, on the event loop and wait for it; only in reconcilers that
+        run in a thread.
+
+        Raises:
+            RuntimeError: called on the event loop itself, which would wait for itself.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self._loop:
+            coroutine.close()
+            raise RuntimeError("ctx.wait() is for reconcilers that are plain functions: use await here")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -1,0 +1,297 @@
+"""Runs controllers: clients, shared informers, the pages for operators, signals, and an orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastcore.controller.config import ClientConfig
+from fastcore.controller.context import Scope
+from fastcore.controller.controller import Controller, Watch
+from fastcore.controller.events import EventRecorder
+from fastcore.controller.informer import Informer
+from fastcore.controller.model import Kind
+from fastcore.controller.workspace import Workspace, Workspaces
+from fastcore.observe import HttpServer, checks_page, metrics_page
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+log = logging.getLogger("fastcore.controller")
+
+RESYNC_S = 36_000.0  # ten hours, as controller-runtime
+_SIGNALS = ("SIGTERM", "SIGINT")
+_InformerKey = tuple[str, Kind, str | None, str | None, str | None]
+
+
+Check = Callable[[], str | None]
+"""Returns None, or what is wrong."""
+
+
+class CountingCache(Protocol):
+    """A cache whose `stats()` count hits and misses: those of `fastcore.cache`."""
+
+    def stats(self) -> Any:
+        """Its counters, with `hits` and `misses`."""
+        ...
+
+
+class Manager:
+    """Runs controllers over one or more workspaces until it is told to stop.
+
+    Informers are shared: two controllers that watch the same kind with the same selectors in the same workspace use
+    one list, one watch and one cache.
+
+    Args:
+        config: the API server; None loads the kubeconfig, else the pod's service account, when it runs.
+        workspaces: `Workspace` objects, which the caller closes, or the names of workspaces on `config`'s server (its
+            paths `/clusters/<name>`, or namespaces where it has none); None is one workspace, "default": all of it.
+        metrics_port: serves /metrics, /healthz and /readyz; 0 picks a free port (`manager.server.port`), None serves
+            nothing.
+        metrics_host: address of these pages, loopback by default.
+        leader_election: only None or False, as long as this version has none.
+        resync: seconds, >= 1, after which every cached object is shown to its controllers again, without a request
+            (IN-5); None is never.
+        registry: a prometheus registry to export to; None is one of its own, with metrics of the process. Managers
+            may share one.
+        handle_signals: stop at SIGTERM and SIGINT, where `run` is called in the main thread; a second signal then has
+            its usual effect.
+
+    Attributes:
+        controllers: by name.
+        workspaces: by name; filled by `run`.
+        caches: exported as `cache_requests_total` under their names; add yours.
+        health: checks of /healthz by name; add yours.
+        readiness: checks of /readyz by name; add yours.
+        server: serves the pages, or None.
+
+    Raises:
+        NotImplementedError: leader election is asked for.
+        ValueError: `resync` is out of range.
+
+    Thread safety: belongs to one event loop; `stop` may be called from any thread while it runs.
+
+    Example:
+        manager = Manager(await ClientConfig.load(), metrics_port=8080)
+        ControllerBuilder(manager, "webapp").for_(WEBAPP).complete(reconcile)
+        await manager.run()
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig | None = None,
+        *,
+        workspaces: Iterable[Workspace] | Iterable[str] | None = None,
+        metrics_port: int | None = None,
+        metrics_host: str = "127.0.0.1",
+        leader_election: bool | None = None,
+        resync: float | None = RESYNC_S,
+        registry: "CollectorRegistry | None" = None,
+        handle_signals: bool = True,
+    ) -> None:
+        if leader_election:
+            raise NotImplementedError("leader_election is not available yet: run one replica and leave it out")
+        if resync is not None and not resync >= 1:
+            raise ValueError(f"resync must be >= 1 second or None, not {resync!r}")
+        self._config = config
+        self._wanted: list[Workspace | str] | None = None if workspaces is None else list(workspaces)
+        self._resync = resync
+        self._registry = registry
+        self._handle_signals = handle_signals
+        self._informers: dict[_InformerKey, Informer] = {}
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = False
+        self.controllers: dict[str, Controller] = {}
+        self.workspaces: dict[str, Workspace] = {}
+        self.caches: dict[str, CountingCache] = {}
+        self.health: dict[str, Check] = {"ping": lambda: None}
+        self.readiness: dict[str, Check] = {"informers": self._unready}
+        self.server: HttpServer | None = None
+        if metrics_port is not None:
+            self.server = HttpServer(metrics_host, metrics_port)
+        if registry is not None or metrics_port is not None:
+            self.export()
+
+    def export(self) -> "CollectorRegistry":
+        """The registry with this manager's metrics; made and filled at the first call."""
+        from fastcore.controller.metrics import attach, own_registry
+
+        if self._registry is None:
+            self._registry = own_registry()
+        attach(self._registry, self)
+        return self._registry
+
+    def request_stats(self) -> list[dict[tuple[str, str, str], int]]:
+        """The request counters of every workspace's client; clients that share connections share them."""
+        return [workspace.client.stats for workspace in self.workspaces.values()]
+
+    def check_name(self, name: str) -> None:
+        """Refuse a controller name that this manager, or one with the same registry, already has (CT-9).
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self.controllers:
+            raise ValueError(f"the controller name {name!r} is taken: names are unique in a manager")
+        if self._registry is not None:
+            from fastcore.controller.metrics import controller_names
+
+            if name in controller_names(self._registry):
+                raise ValueError(f"the controller name {name!r} is taken by another manager of the same registry")
+
+    def add(self, controller: Controller) -> None:
+        """Register a controller; `ControllerBuilder.complete` calls this.
+
+        Raises:
+            ValueError: the name is taken, or the manager has been started.
+        """
+        if self._started:
+            raise ValueError(f"controller {controller.name!r} comes too late: the manager has been started")
+        self.check_name(controller.name)
+        self.controllers[controller.name] = controller
+
+    def stop(self) -> None:
+        """Make `run` end in order; any thread may call it."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        else:
+            self._stop.set()
+
+    async def run(self) -> None:
+        """Run every controller until `stop`, a signal, or a failure; then end in order and leave nothing behind.
+
+        Raises:
+            ValueError: there is no controller, no workspace, two of one name, or the manager was run before.
+            CacheSyncTimeout: an informer was not synced in time.
+            OSError: the pages' address cannot be had.
+            ConfigError: no usable configuration.
+            Exception: a bug in a reconciler, if its options say `recover_panic=False`.
+        """
+        if self._started:
+            raise ValueError("a manager runs once: make a new one")
+        if not self.controllers:
+            raise ValueError("the manager has no controller: build one before run()")
+        self._started = True
+        self._loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as stack:
+            if self._handle_signals:
+                stack.enter_context(self._signals(self._loop))
+            await self._open_workspaces(stack)
+            if self.server is not None:
+                self._add_pages(self.server)
+                await self.server.start()
+                stack.push_async_callback(self.server.stop)
+            await self._connect(stack)
+            await self._run_until_stopped()
+
+    async def _open_workspaces(self, stack: contextlib.AsyncExitStack) -> None:
+        given = self._wanted
+        workspaces: Iterable[Workspace]
+        if given is not None and all(isinstance(workspace, Workspace) for workspace in given):
+            workspaces = Workspaces([w for w in given if isinstance(w, Workspace)], [])
+        else:
+            config = self._config or await ClientConfig.load()
+            if given is None:
+                opened = Workspaces.whole_server(config)
+            else:
+                opened = await Workspaces.for_server(config, [w for w in given if isinstance(w, str)])
+            workspaces = await stack.enter_async_context(opened)
+        self.workspaces = {workspace.name: workspace for workspace in workspaces}
+
+    def _add_pages(self, server: HttpServer) -> None:
+        server.route("/metrics", metrics_page(self.export()))
+        server.route("/healthz", checks_page(self.health))
+        server.route("/readyz", checks_page(self.readiness))
+
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> None:
+        """Give every controller what it needs in each workspace, with handlers in place before any informer runs."""
+        for controller in self.controllers.values():
+            manager = controller.options.field_manager or controller.name
+            tracked = manager if controller.options.track_fields else None
+            scopes = {}
+            for name, workspace in self.workspaces.items():
+                informers = {watch.kind: self._informer(workspace, watch, tracked) for watch in controller.watches}
+                recorder = await stack.enter_async_context(EventRecorder(workspace.client, controller.name))
+                scopes[name] = Scope(workspace, informers, recorder, manager)
+            controller.connect(scopes)
+
+    def _informer(self, workspace: Workspace, watch: Watch, field_manager: str | None) -> Informer:
+        key = (workspace.name, watch.kind, watch.label_selector, watch.field_selector, field_manager)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = Informer(
+                workspace,
+                watch.kind,
+                label_selector=watch.label_selector,
+                field_selector=watch.field_selector,
+                field_manager=field_manager or "",  # nobody's name: none of managedFields is kept
+                resync=self._resync,
+            )
+            self._informers[key] = informer
+        return informer
+
+    async def _run_until_stopped(self) -> None:
+        sources = [
+            asyncio.create_task(informer.run(), name=f"informer-{name}-{kind.plural}")
+            for (name, kind, *_), informer in self._informers.items()
+        ]
+        controllers = [
+            asyncio.create_task(controller.run(), name=f"controller-{name}")
+            for name, controller in self.controllers.items()
+        ]
+        stopped = asyncio.create_task(self._stop.wait(), name="manager-stop")
+        failure: BaseException | None = None
+        try:
+            done, _ = await asyncio.wait([stopped, *sources, *controllers], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                failure = failure or task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
+        finally:
+            self._stop.set()
+            stopped.cancel()
+            grace = 0.0 if failure is not None else None
+            await asyncio.gather(*(controller.stop(grace=grace) for controller in self.controllers.values()))
+            for task in (*sources, *controllers):
+                task.cancel()
+            await asyncio.gather(stopped, *sources, *controllers, return_exceptions=True)
+        if failure is not None:
+            raise failure
+
+    def _unready(self) -> str | None:
+        """None if every informer is synced, else which are not."""
+        if self._stop.is_set():
+            return "stopping"
+        if not self._informers:
+            return "not started"
+        late = [f"{name}/{key.kind}" for (name, key, *_), i in self._informers.items() if not i.synced]
+        return f"not synced: {', '.join(sorted(late))}" if late else None
+
+    @contextlib.contextmanager
+    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Stop at the first signal; then, and at the end, the handlers of before are back."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before: dict[int, Any] = {}
+
+        def restore() -> None:
+            while before:
+                number, handler = before.popitem()
+                signal.signal(number, handler)
+
+        def received(number: int, frame: FrameType | None) -> None:
+            restore()
+            log.info("%s: stopping", signal.Signals(number).name)
+            loop.call_soon_threadsafe(self._stop.set)
+
+        for name in _SIGNALS:
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, received)
+        try:
+            yield
+        finally:
+            restore()

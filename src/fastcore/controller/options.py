@@ -1,0 +1,67 @@
+"""How one controller runs."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fastcore.controller.cpus import default_concurrency
+from fastcore.ratelimit import ItemBackoff, MaxOf, TokenBucket
+
+
+class Limiter(Protocol):
+    """Says how long a failed key waits: `fastcore.ratelimit.ItemBackoff`, `MaxOf`, or one's own."""
+
+    def when(self, item: Any) -> float:
+        """Seconds until the next try of `item`; counts the failure."""
+        ...
+
+    def forget(self, item: Any) -> None:
+        """Start over with `item`."""
+        ...
+
+    def retries(self, item: Any) -> int:
+        """Failures of `item` since it was last forgotten."""
+        ...
+
+
+def default_limiter() -> Limiter:
+    """client-go's: the longer of 5 ms doubling to 1000 s a key, and 10 a second with bursts of 100 over all keys."""
+    return MaxOf(ItemBackoff(0.005, 1000.0), TokenBucket(10.0, 100))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of one controller; the defaults are those of controller-runtime but for the concurrency.
+
+    Args:
+        max_concurrent_reconciles: different keys at once, >= 1; default 2 per usable processor, in 1..10.
+        limiter: delays of failed keys; None is `default_limiter()`. It has state: give each controller its own.
+        reconcile_timeout: seconds after which a reconcile is cancelled, > 0; None is never (CT-6).
+        recover_panic: True counts a bug in the reconciler and retries the key; False ends the manager with it (CT-5).
+        cache_sync_timeout: seconds that the first lists may take, > 0; then the start fails (CT-7).
+        shutdown_grace: seconds that running reconciles get to end when the manager stops, >= 0 (CT-10).
+        field_manager: name under which `ctx.batch` applies; None is the controller's name.
+        track_fields: the caches keep which fields that manager applied, so that `ctx.batch` can tell an apply that
+            would change nothing. Costs about half of a small object's memory; without it every apply is sent.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    max_concurrent_reconciles: int = field(default_factory=default_concurrency)
+    limiter: Limiter | None = None
+    reconcile_timeout: float | None = None
+    recover_panic: bool = True
+    cache_sync_timeout: float = 120.0
+    shutdown_grace: float = 30.0
+    field_manager: str | None = None
+    track_fields: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent_reconciles < 1:
+            raise ValueError(f"max_concurrent_reconciles must be >= 1, not {self.max_concurrent_reconciles!r}")
+        if self.reconcile_timeout is not None and not self.reconcile_timeout > 0:
+            raise ValueError(f"reconcile_timeout must be > 0 seconds or None, not {self.reconcile_timeout!r}")
+        if not self.cache_sync_timeout > 0:
+            raise ValueError(f"cache_sync_timeout must be > 0 seconds, not {self.cache_sync_timeout!r}")
+        if not self.shutdown_grace >= 0:
+            raise ValueError(f"shutdown_grace must be >= 0 seconds, not {self.shutdown_grace!r}")

@@ -1,0 +1,20 @@
+"""The reference controller: a WebApp becomes a ConfigMap and a Deployment, and its status says how they are."""
+
+from pathlib import Path
+
+from fastcore.controller.model import Resource
+from fastcore.reference.reconciler import build
+from fastcore.reference.webapp import WEBAPP
+
+__all__ = ["MANIFESTS", "WEBAPP", "build", "crd"]
+
+MANIFESTS = Path(__file__).parent / "manifests"
+"""The folder with crd.yaml, rbac.yaml, deployment.yaml, service.yaml and a sample, webapp.yaml."""
+
+
+def crd() -> Resource:
+    """The CustomResourceDefinition of WebApp."""
+    import yaml
+
+    definition: Resource = yaml.safe_load((MANIFESTS / "crd.yaml").read_text(encoding="utf-8"))
+    return definition

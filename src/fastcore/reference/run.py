@@ -1,0 +1,162 @@
+"""`fastcore run`: the reference controller against a cluster."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from fastcore.controller.config import ClientConfig, ConfigError
+from fastcore.controller.controller import CacheSyncTimeout
+from fastcore.controller.errors import ApiError, ForbiddenError, NotFoundError
+from fastcore.controller.manager import Manager
+from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind
+from fastcore.controller.workspace import Workspace, Workspaces
+from fastcore.errors import FastcoreError
+from fastcore.reference import MANIFESTS, build
+from fastcore.reference.webapp import WEBAPP
+
+log = logging.getLogger("fastcore.run")
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+class NotPrepared(FastcoreError):
+    """The cluster lacks the CRD or the rights; the message says what to do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit status: 0 ended in order, 1 failed, 2 misused or not configured."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(options))
+    except (ConfigError, NotPrepared) as error:
+        return _fail(error, EXIT_USAGE)
+    except (ApiError, CacheSyncTimeout, OSError) as error:
+        return _fail(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastcore run",
+        description="Run the reference controller: each WebApp gets a ConfigMap, a Deployment and a status.",
+        epilog=f"The manifests are in {MANIFESTS}: kubectl apply -f {MANIFESTS / 'crd.yaml'}",
+    )
+    parser.add_argument("--kubeconfig", metavar="PATH", help="default: $KUBECONFIG, ~/.kube/config, then the pod's own")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--context", metavar="C", nargs="+", action="extend", default=[],
+        help="contexts of the kubeconfig, a workspace each; default: the current one",
+    )  # fmt: skip
+    where.add_argument(
+        "--workspace", metavar="NAME", nargs="+", action="extend", default=[],
+        help="workspaces of the current context: paths /clusters/NAME, or namespaces where the server has none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", metavar="N", type=_at_least_one, help="reconciles at once; default: 2 per usable CPU, 1 to 10"
+    )
+    parser.add_argument(
+        "--metrics-addr", metavar="HOST:PORT", type=_address, default="127.0.0.1:8080",
+        help="where /metrics, /healthz and /readyz are; default 127.0.0.1:8080, 0 turns them off",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
+    )
+    return parser
+
+
+async def _run(options: argparse.Namespace) -> None:
+    workspaces = await _workspaces(options)
+    async with workspaces:
+        for workspace in workspaces:
+            await check_access(workspace)
+        address: tuple[str, int] | None = options.metrics_addr
+        host, port = address or ("127.0.0.1", None)
+        manager = Manager(workspaces=workspaces, metrics_host=host, metrics_port=port)
+        controller = build(manager, workers=options.workers)
+        log.info(
+            "%d workspaces (%s), %d workers",
+            len(workspaces), ", ".join(w.name for w in workspaces), controller.options.max_concurrent_reconciles,
+        )  # fmt: skip
+        if manager.server is not None:
+            log.info("metrics, health and readiness at http://%s:%d", host, port)
+        await manager.run()
+    log.info("ended in order")
+
+
+async def _workspaces(options: argparse.Namespace) -> Workspaces:
+    if options.context:
+        return await Workspaces.for_contexts(options.context, options.kubeconfig)
+    config = await ClientConfig.load(options.kubeconfig)
+    if options.workspace:
+        return await Workspaces.for_server(config, options.workspace)
+    return Workspaces.whole_server(config)
+
+
+async def check_access(workspace: Workspace) -> None:
+    """Ask for one object of each kind, so that what is missing is said at once and in words.
+
+    Raises:
+        NotPrepared: the CRD or a right is missing.
+        ApiError: the server cannot be asked.
+    """
+    server = workspace.client.config.server + workspace.client.prefix
+    for kind in (WEBAPP, CONFIG_MAP, DEPLOYMENT):
+        try:
+            await workspace.client.request("GET", kind.path(workspace.namespace), params={"limit": 1})
+        except NotFoundError as error:
+            raise NotPrepared(
+                f"{server} does not know {_resource(kind)}: kubectl apply -f {MANIFESTS / 'crd.yaml'}"
+            ) from error
+        except ForbiddenError as error:
+            where = f"in namespace {workspace.namespace!r}" if workspace.namespace else "in all namespaces"
+            raise NotPrepared(
+                f"{server} does not allow to list {_resource(kind)} {where} ({error.message}): grant get, list and "
+                f"watch, as {MANIFESTS / 'rbac.yaml'} does"
+            ) from error
+        except ApiError as error:
+            error.add_note(f"while listing {_resource(kind)} at {server}")
+            raise
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+        return factory
+    return None
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, not {number}")
+    return number
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """Host and port of "host:port", ":port" (every address) or "[::1]:port"; None for "0"."""
+    if text == "0":
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, or 0 for none, not {text!r}")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _fail(error: BaseException, status: int) -> int:
+    print(f"fastcore run: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
+    return status
