@@ -1,0 +1,172 @@
+"""Keys whose `__hash__`, `__eq__` and `__del__` use the queue that holds them."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+class Key:
+    """A key that collides with every other and calls back when compared."""
+
+    hook: Callable[["Key", "Key"], None] | None = None
+
+    def __init__(self, name: int) -> None:
+        self.name = name
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, Key)
+        hook, Key.hook = Key.hook, None
+        if hook is not None:
+            hook(self, other)
+        return self.name == other.name
+
+
+@pytest.fixture(autouse=True)
+def _no_hook() -> Any:
+    Key.hook = None
+    yield
+    Key.hook = None
+
+
+def drain(queue: Any) -> list[int]:
+    names = []
+    while len(queue):
+        key = queue.get(timeout=0)
+        names.append(key.name)
+        queue.done(key)
+    return names
+
+
+def test_eq_adds_the_key_that_is_being_added(impl: Any) -> None:
+    """WQ-1 holds."""
+    queue = impl.queue.WorkQueue()
+    queue.add(Key(0))
+    Key.hook = lambda a, b: queue.add(Key(1))
+    queue.add(Key(1))
+    assert drain(queue) == [0, 1]
+
+
+def test_eq_adds_the_key_that_is_being_done(impl: Any) -> None:
+    """WQ-2: the key is ready again after done, whichever comparison of done adds it."""
+    for skip in range(4):
+        queue = impl.queue.WorkQueue()
+        queue.add(Key(0))
+        queue.add(Key(1))
+        assert [queue.get().name, queue.get().name] == [0, 1]
+        calls = []
+
+        def hook(a: Key, b: Key, queue: Any = queue, calls: list[int] = calls, skip: int = skip) -> None:
+            calls.append(0)
+            if len(calls) <= skip:
+                Key.hook = hook
+            else:
+                queue.add(Key(1))
+
+        Key.hook = hook
+        queue.done(Key(1))
+        if Key.hook is None:
+            assert queue.stats().processing == 1
+            assert len(queue) == 1
+            assert queue.get().name == 1
+            queue.done(Key(1))
+        Key.hook = None
+        queue.done(Key(0))
+        assert queue.stats()[1:5] == (0, {}, 0, 0)
+
+
+def test_eq_ends_the_key_that_is_being_done(impl: Any) -> None:
+    queue = impl.queue.WorkQueue()
+    queue.add(Key(0))
+    queue.add(Key(1))
+    queue.get()
+    queue.get()
+
+    def hook(a: Key, b: Key) -> None:
+        queue.done(Key(1))
+        queue.add(Key(1))
+
+    Key.hook = hook
+    with pytest.raises(ValueError, match="not being processed"):
+        queue.done(Key(1))
+    assert queue.get().name == 1
+
+
+def test_eq_that_raises_changes_nothing(impl: Any) -> None:
+    queue = impl.queue.WorkQueue()
+    queue.add(Key(0))
+    queue.add(Key(1))
+    queue.get()
+    before = queue.stats()
+
+    def hook(a: Key, b: Key) -> None:
+        raise RuntimeError("no")
+
+    for call in (queue.add, queue.done, lambda key: queue.add_after(key, 1)):
+        Key.hook = hook
+        with pytest.raises(RuntimeError, match="no"):
+            call(Key(2))
+    after = queue.stats()
+    assert (before[1:4], before[5:7]) == (after[1:4], after[5:7])
+    queue.done(Key(0))
+    assert drain(queue) == [1]
+
+
+def test_del_uses_the_queue(impl: Any) -> None:
+    queue = impl.queue.WorkQueue()
+
+    class Chained(Key):
+        def __del__(self) -> None:
+            if self.name:
+                queue.add(Chained(self.name - 1))
+
+    queue.add(Chained(50))
+    for name in range(50, -1, -1):
+        key = queue.get(timeout=0)
+        assert key.name == name
+        queue.done(key)
+        del key
+
+
+def test_hash_and_eq_at_random(impl: Any) -> None:
+    """Whatever comparisons do, nothing crashes and the counters stay true."""
+    chance = random.Random(7)
+    for _ in range(300):
+        queue = impl.queue.WorkQueue(aging=None)
+
+        def anything(queue: Any = queue) -> None:
+            key = Key(chance.randrange(4))
+            try:
+                chance.choice(
+                    [
+                        lambda: queue.add(key, chance.randrange(3)),
+                        lambda: queue.add_after(key, chance.choice([0, 0.000001, 100])),
+                        lambda: queue.get(timeout=0),
+                        lambda: queue.done(key),
+                    ]
+                )()
+            except (ValueError, TimeoutError, RuntimeError):
+                pass
+
+        def hook(a: Key, b: Key, anything: Callable[[], None] = anything) -> None:
+            for _ in range(chance.randrange(3)):
+                anything()
+            if chance.random() < 0.2:
+                raise RuntimeError("no")
+            if chance.random() < 0.5:
+                Key.hook = hook
+
+        for _ in range(40):
+            Key.hook = hook
+            anything()
+        Key.hook = None
+        stats = queue.stats()
+        assert stats.depth == sum(stats.depth_by_priority.values()) >= 0
+        assert stats.processing >= 0
+        for _ in range(stats.depth):
+            queue.get(timeout=0)
+        assert queue.stats().processing == stats.processing + stats.depth
