@@ -1,7 +1,12 @@
 """Verbs, deadlines and retries, against scripted answers and a real API server."""
 
+# ruff: noqa: SIM117 - the client is made inside the server
+
 import asyncio
+import base64
 import gzip
+import json
+import subprocess
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -20,6 +25,7 @@ from controller.scripted import (
     stream,
     until,
 )
+from controller.widgets import serve_widgets
 from fastcore.controller.client import JSON_PATCH, STRATEGIC_PATCH, Client
 from fastcore.controller.config import ClientConfig, ConfigError
 from fastcore.controller.errors import (
@@ -536,3 +542,40 @@ async def test_a_real_list_in_pages(kube_server):
         whole, later = await client.list(CONFIG_MAP, "default", label_selector="t=p", limit=0)
         assert whole == items
         assert int(later) >= int(revision) > 0
+
+
+@pytest.mark.kube
+async def test_a_real_token_that_expired(kube_server):
+    """RF-10: etcd forgets the revision of a list between two pages; the list is complete all the same."""
+    async with Client(await ClientConfig.load(kube_server.kubeconfig)) as client:
+        widget = await serve_widgets(client, "client.test")
+        names = [f"token-{n}" for n in range(5)]
+        for name in names:
+            await client.create(widget, {"metadata": {"namespace": "default", "name": name}})
+        request = client.request
+        await compact(kube_server)
+
+        async def late(method, path, *, params, **options):
+            token = params.get("continue")
+            if token:  # as if the page before it had been read before the compaction, which the server may have cached
+                old = json.loads(base64.urlsafe_b64decode(token + "=="))
+                token = base64.urlsafe_b64encode(json.dumps({**old, "rv": 2}).encode()).decode().rstrip("=")
+            return await request(method, path, params={**params, "continue": token}, **options)
+
+        client.request = late
+        items, revision = await client.list(widget, "default", limit=2)
+        assert sorted(i["metadata"]["name"] for i in items) == names
+        assert client.stats[("410", "GET", client.config.server.removeprefix("https://"))] == 1
+        assert max(int(i["metadata"]["resourceVersion"]) for i in items) <= int(revision)
+
+
+async def compact(kube_server):
+    """Make etcd forget every revision before the present one, through its JSON gateway."""
+    command = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(kube_server.pids["etcd"])], check=True, capture_output=True, text=True
+    ).stdout
+    url = next(word for word in command.split() if word.startswith("--listen-client-urls=")).partition("=")[2]
+    async with Client(ClientConfig(url)) as etcd:
+        answer = await etcd.request("POST", "/v3/kv/range", body=b'{"key": "AA=="}')
+        revision = json.loads(answer)["header"]["revision"]
+        await etcd.request("POST", "/v3/kv/compaction", body=json.dumps({"revision": revision}).encode())
