@@ -1,0 +1,353 @@
+"""The store: what changes, what the indexes know, and what our own writes may do to it."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from controller.scripted import config_map
+from fastcore.controller.store import Change, Store
+
+
+def labels(obj):
+    return obj["metadata"].get("labels", {}).values()
+
+
+def at(revision, *items):
+    """A store that was filled by a list."""
+    store = Store()
+    store.add_index("label", labels)
+    store.replace(items, str(revision))
+    return store
+
+
+def feed(store, change, obj):
+    """As the reflector does."""
+    store.revision = obj["metadata"]["resourceVersion"]
+    return store.apply(change, obj)
+
+
+A1, A2, A3 = (config_map("a", n) for n in (1, 2, 3))
+
+
+# --- The watch
+
+
+def test_events_add_update_and_delete():
+    store = at(0)
+    assert feed(store, "ADDED", A1) == [Change(None, A1)]
+    assert feed(store, "MODIFIED", A2) == [Change(A1, A2)]
+    assert feed(store, "DELETED", A3) == [Change(A3, None)]
+    assert store.objects == {}
+
+
+def test_an_event_of_another_kind_than_the_store_expects_is_taken_for_what_it_says():
+    """An ADDED for a known object updates it, a MODIFIED for an unknown one adds it, a DELETED for none is nothing."""
+    store = at(0)
+    assert feed(store, "MODIFIED", A1) == [Change(None, A1)]
+    assert feed(store, "ADDED", A2) == [Change(A1, A2)]
+    assert feed(store, "DELETED", config_map("b", 3)) == []
+
+
+def test_the_same_version_is_no_change():
+    """RF-9: keys with the same RV must not fire an update."""
+    store = at(1, A1)
+    again = config_map("a", 1)
+    assert feed(store, "MODIFIED", again) == []
+    assert store.replace([config_map("a", 1)], "5") == []
+    assert store.objects["default", "a"] is A1, "the object that others hold stays"
+
+
+def test_another_uid_is_a_deletion_and_an_addition():
+    """IN-7: delete + recreate between two syncs surfaces as delete then add."""
+    store = at(1, A1)
+    new = config_map("a", 9, uid="another")
+    assert feed(store, "MODIFIED", new) == [Change(A1, None), Change(None, new)]
+    newest = config_map("a", 12, uid="third")
+    assert store.replace([newest], "12") == [Change(new, None), Change(None, newest)]
+
+
+def test_replace_leaves_no_ghosts():
+    """RF-9: absent keys are deleted with the last known object, changed ones updated, equal ones left alone."""
+    b, c, d = config_map("b", 2), config_map("c", 3), config_map("d", 4)
+    store = at(4, A1, b, c)
+    c7 = config_map("c", 7)
+    changes = store.replace([c7, config_map("b", 2), d], "8")
+    assert changes == [Change(A1, None), Change(c, c7), Change(None, d)]
+    assert set(store.objects) == {("default", "b"), ("default", "c"), ("default", "d")}
+    assert store.revision == "8"
+
+
+# --- Indexes
+
+
+def test_an_index_follows_its_objects():
+    """IN-4: after any update or delete no key points at a stale object."""
+    red, blue = config_map("a", 2, labels={"c": "red"}), config_map("a", 3, labels={"c": "blue", "d": "big"})
+    store = at(1, A1)
+    assert store.by_index("label", "red") == []
+    feed(store, "MODIFIED", red)
+    assert store.by_index("label", "red") == [red]
+    feed(store, "MODIFIED", blue)
+    assert store.by_index("label", "red") == []
+    assert store.by_index("label", "blue") == store.by_index("label", "big") == [blue]
+    feed(store, "DELETED", blue)
+    assert store.by_index("label", "blue") == []
+
+
+def test_replace_rebuilds_indexes():
+    """IN-4."""
+    store = at(1, config_map("a", 1, labels={"c": "red"}))
+    b = config_map("b", 2, labels={"c": "red"})
+    store.replace([b], "2")
+    assert store.by_index("label", "red") == [b]
+
+
+def test_an_index_added_late_is_filled():
+    """IN-3: an index after start behaves as if it had been there."""
+    store = at(1, A1)
+    store.add_index("name", lambda obj: [obj["metadata"]["name"]])
+    assert store.by_index("name", "a") == [A1]
+
+
+def test_an_index_function_that_repeats_itself_or_changes_its_mind():
+    """IN-4: the values of an object are remembered, whatever the function says later."""
+    answers = iter([["x", "x", "y"], ["z"], []])
+    store = Store()
+    store.add_index("moody", lambda _: next(answers))
+    store.replace([], "0")
+    feed(store, "ADDED", A1)
+    assert store.by_index("moody", "x") == [A1]
+    feed(store, "MODIFIED", A2)
+    assert store.by_index("moody", "x") == store.by_index("moody", "y") == []
+    assert store.by_index("moody", "z") == [A2]
+    feed(store, "MODIFIED", A3)
+    assert store.by_index("moody", "z") == []
+
+
+@pytest.mark.parametrize("values", [[["unhashable"]], None, 7])
+def test_an_index_function_that_fails_costs_its_object_only_this_index(values, caplog):
+    """IN-4: the store stays whole."""
+    store = at(0)
+    store.add_index("bad", lambda _: values)
+    feed(store, "ADDED", A1)
+    assert store.objects["default", "a"] is A1
+    assert store.by_index("bad", "x") == []
+    assert "index 'bad' failed on default/a" in caplog.text
+
+
+def test_index_names_are_checked():
+    store = at(0)
+    with pytest.raises(ValueError, match="there is already an index 'label'"):
+        store.add_index("label", labels)
+    with pytest.raises(ValueError, match=r"there is no index 'nope', only \['label'\]"):
+        store.by_index("nope", 1)
+
+
+# --- Our own writes
+
+
+def test_our_write_is_seen_before_its_event_and_the_event_changes_nothing():
+    """RF-11: a newer version, compared as a number, is put in; its own event is the same version."""
+    store = at(9, config_map("a", 9))
+    a10 = config_map("a", 10)
+    assert store.observe(a10) == [Change(config_map("a", 9), a10)]
+    assert feed(store, "MODIFIED", config_map("a", 10)) == []
+    assert store.objects["default", "a"] is a10
+
+
+def test_an_older_event_does_not_undo_our_write():
+    """WR-8: a read after our write does not go back behind it."""
+    store = at(1, A1)
+    ours = config_map("a", 5)
+    store.observe(ours)
+    assert feed(store, "MODIFIED", A2) == []
+    assert store.objects["default", "a"] is ours
+    later = config_map("a", 6)
+    assert feed(store, "MODIFIED", later) == [Change(ours, later)]
+
+
+def test_a_later_event_that_came_first_wins():
+    store = at(1, A1)
+    feed(store, "MODIFIED", A3)
+    assert store.observe(A2) == []
+    assert store.objects["default", "a"] is A3
+
+
+def test_a_deleted_object_does_not_come_back():
+    """WR-8: what the watch has passed has nothing to learn from an answer."""
+    store = at(1, A1)
+    feed(store, "DELETED", A3)
+    assert store.observe(A2) == []
+    assert store.objects == {}
+
+
+def test_the_deletion_of_a_predecessor_does_not_delete_what_we_created():
+    store = at(1, A1)
+    new = config_map("a", 5, uid="another")
+    assert store.observe(new) == [Change(A1, None), Change(None, new)]
+    assert feed(store, "DELETED", A3) == []
+    assert feed(store, "ADDED", config_map("a", 5, uid="another")) == []
+    assert store.objects["default", "a"] is new
+
+
+def test_a_list_older_than_our_write_keeps_it_and_a_newer_one_decides():
+    store = at(1, A1)
+    ours, created = config_map("a", 5), config_map("b", 6)
+    store.observe(ours)
+    store.observe(created)
+    assert store.replace([A2], "4") == []
+    assert set(store.objects) == {("default", "a"), ("default", "b")}
+    assert store.replace([config_map("a", 5)], "9") == [Change(created, None)]
+
+
+def test_versions_that_are_no_numbers_are_not_compared():
+    """RF-11: only when both parse."""
+    store = Store()
+    store.replace([config_map("a", "x1")], "x9")
+    assert store.observe(config_map("a", 99)) == []
+    store.revision = "9"
+    assert store.observe(config_map("a", "x99")) == []
+    fresh = Store()
+    assert fresh.observe(A1) == [], "nothing is known before the first list"
+
+
+def test_with_a_selector_an_unknown_object_is_not_taken_in():
+    """An answer does not say whether the object fits the selector."""
+    store = Store(partial=True)
+    store.replace([A1], "1")
+    assert store.observe(config_map("b", 5)) == []
+    ours = config_map("a", 6)
+    assert store.observe(ours) == [Change(A1, ours)]
+
+
+def test_with_a_selector_an_object_that_left_it_before_our_write_goes():
+    """Its deletion is the only event that will ever come."""
+    store = Store(partial=True)
+    store.replace([A1], "1")
+    store.observe(config_map("a", 5))
+    assert feed(store, "DELETED", A2) == [Change(A2, None)]
+    assert store.objects == {}
+
+
+class History(RuleBasedStateMachine):
+    """A server, a watch that lags behind it, and answers of our writes that come in any order."""
+
+    keys = st.sampled_from("abc")
+
+    def __init__(self):
+        super().__init__()
+        self.revision = 1
+        self.uids = 0
+        self.server = {}
+        self.events = []
+        self.delivered = 0
+        self.answers = []
+        self.store = Store()
+        self.store.add_index("label", labels)
+        self.mirror = {}
+        self.told(self.store.replace([], "1"))
+
+    def told(self, changes):
+        """Follow the changes as a handler does."""
+        for old, new in changes:
+            name = (old or new)["metadata"]["name"]
+            if old is None:
+                assert name not in self.mirror
+            else:
+                assert name in self.mirror
+            if new is None:
+                del self.mirror[name]
+            else:
+                self.mirror[name] = new
+
+    def write(self, name):
+        self.revision += 1
+        old = self.server.get(name)
+        if old is None:
+            self.uids += 1
+        uid = old["metadata"]["uid"] if old else f"u{self.uids}"
+        obj = config_map(name, self.revision, uid=uid, labels={"parity": str(self.revision % 2)})
+        self.server[name] = obj
+        self.events.append(("MODIFIED" if old else "ADDED", obj))
+        return obj
+
+    @rule(name=keys)
+    def others_write(self, name):
+        self.write(name)
+
+    @rule(name=keys)
+    def we_write(self, name):
+        self.answers.append(self.write(name))
+
+    @rule(name=keys)
+    def a_delete(self, name):
+        if name in self.server:
+            self.revision += 1
+            meta = {**self.server.pop(name)["metadata"], "resourceVersion": str(self.revision)}
+            self.events.append(("DELETED", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}}))
+
+    @rule(number=st.integers(1, 4))
+    def the_watch_brings_events(self, number):
+        for change, obj in self.events[self.delivered : self.delivered + number]:
+            self.told(feed(self.store, change, obj))
+            self.delivered += 1
+
+    @rule()
+    def the_watch_brings_a_bookmark(self):
+        if self.delivered == len(self.events):
+            self.store.revision = str(self.revision)
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data())
+    def an_answer_arrives(self, data):
+        answer = self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1)))
+        revision = int(answer["metadata"]["resourceVersion"])
+        self.told(self.store.observe(answer))
+        held = self.store.objects.get(("default", answer["metadata"]["name"]))
+        seen = int(self.store.revision)
+        assert seen >= revision or (held and int(held["metadata"]["resourceVersion"]) >= revision), "our write is read"
+
+    @rule(data=st.data())
+    def a_relist(self, data):
+        """Not older than what the watch brought, not newer than now."""
+        end = data.draw(st.integers(self.delivered, len(self.events)))
+        state = {}
+        for change, obj in self.events[:end]:
+            name = obj["metadata"]["name"]
+            if change == "DELETED":
+                del state[name]
+            else:
+                state[name] = obj
+        revision = self.events[end - 1][1]["metadata"]["resourceVersion"] if end else "1"
+        if int(revision) >= int(self.store.revision):
+            self.told(self.store.replace(state.values(), revision))
+            self.delivered = end
+
+    @invariant()
+    def handlers_know_what_the_store_holds(self):
+        assert {key[1]: obj for key, obj in self.store.objects.items()} == self.mirror
+
+    @invariant()
+    def indexes_know_what_the_store_holds(self):
+        for value in "01":
+            wanted = [o for o in self.store.objects.values() if o["metadata"]["labels"]["parity"] == value]
+            assert sorted(map(str, self.store.by_index("label", value))) == sorted(map(str, wanted))
+
+    @invariant()
+    def there_are_no_ghosts(self):
+        """RF-9: nothing stays that the watch has seen deleted."""
+        for change, obj in self.events[: self.delivered]:
+            held = self.store.objects.get(("default", obj["metadata"]["name"]))
+            if change == "DELETED" and held is not None:
+                assert int(held["metadata"]["resourceVersion"]) > int(obj["metadata"]["resourceVersion"])
+
+    def teardown(self):
+        """IN-1: once everything has arrived, the store is what the server has."""
+        self.the_watch_brings_events(len(self.events))
+        for answer in self.answers:
+            self.told(self.store.observe(answer))
+        assert {key[1]: obj for key, obj in self.store.objects.items()} == self.server == self.mirror
+        assert self.store._ahead == {}
+
+
+TestHistory = History.TestCase
