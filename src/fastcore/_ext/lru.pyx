@@ -1,0 +1,595 @@
+# cython: freethreading_compatible=True
+"""The compiled LRU cache: the mapping, the bulk calls and the critical sections around the parts of `slots.pyx`.
+
+User code may run at: the hash and the comparison of keys; `getsizeof` and an overridden `popitem`, before the critical
+section; the drop of displaced keys and values, after it. What each part may run, `slots.pyx` says.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_Tailmatch
+from libc.math cimport floor
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
+
+from types import GenericAlias
+
+from fastcore._ext.ring cimport FREE, PINNED, PyMem_Free, ROOTS, Table, table_close, table_open
+from fastcore._ext.slots cimport (
+    ABSENT, Counters, DELETES, EVICTS, FRACTIONS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES, drop,
+    find, hash_of, key_at, touch, value_at
+)
+
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+
+# cython: freethreading_compatible=True
+@cython.final
+cdef class CacheIterator:
+    """Iterates over the live entries of a cache, in no particular order; refreshes nothing."""
+
+    cdef LRUCache cache
+    cdef uint32_t slot
+    cdef uint64_t changes
+    cdef int kind       # 0: keys, 1: values, 2: items
+
+    def __init__(self):
+        raise TypeError("cannot create 'CacheIterator' instances; call iter() on a cache")
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef uint64_t now = 0
+        cdef LRUCache cache = self.cache
+        cdef object key = None, value = None
+        cdef bint found = False
+        if cache is None:
+            raise StopIteration
+        cache.read_clock(&now)
+        with cython.critical_section(cache):
+            cache.intact()
+            if cache.changes != self.changes:
+                raise RuntimeError("cache changed during iteration")
+            while not found and self.slot < cache.table.used:
+                if cache.table.slots[self.slot].prev != FREE and not cache.dead(self.slot, now):
+                    key = key_at(cache, self.slot)
+                    value = value_at(cache, self.slot)
+                    found = True
+                self.slot += 1
+        if not found:
+            self.cache = None
+            raise StopIteration
+        if self.kind == 0:
+            return key
+        return value if self.kind == 1 else (key, value)
+
+
+cdef CacheIterator iterate(LRUCache cache, int kind):
+    cdef CacheIterator iterator = CacheIterator.__new__(CacheIterator)
+    iterator.cache = cache
+    iterator.slot = ROOTS
+    iterator.changes = cache.changes
+    iterator.kind = kind
+    return iterator
+
+
+@cython.no_gc_clear
+cdef class LRUCache(Slots):
+    """LRUCache(maxsize, getsizeof=None)
+    --
+
+    A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
+
+    Reading with `[]` or `get`, and setting, make an entry the most recently used. `in`, `peek`, iteration and the views
+    do not. With `getsizeof`, sizes are what `getsizeof(value)` says instead of 1; an entry of size 0 never makes room
+    for another.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
+        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+
+    Raises:
+        ValueError: maxsize is negative or not a number.
+
+    Complexity: O(1) a call (amortised where an entry is added); about 40 bytes an entry besides key and value.
+    Thread safety: every method is atomic, apart from comparisons of keys that run Python code.
+    Source: exact LRU with the interface of cachetools.
+    """
+
+    def __init__(self, maxsize, getsizeof=None):
+        self.configure(maxsize, getsizeof)
+
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """Generic alias, for annotations."""
+        return GenericAlias(cls, item)
+
+    # -- inner parts; each takes the critical section itself -----------------------------------------------------------
+
+    cdef type compiled_type(self):
+        return LRUCache
+
+    cdef object lifetime(self, uint32_t slot, uint64_t now):
+        """What is left of an entry's life, in units of the timer; None: it does not expire."""
+        return None
+
+    cdef int configure(self, object maxsize, object getsizeof) except -1:
+        """Set up from the constructor's arguments; takes the section itself."""
+        cdef double limit = maxsize
+        cdef type own = self.compiled_type(), cls = type(self)
+        cdef unsigned int flags = 0
+        cdef uint64_t most
+        if not limit >= 0:
+            raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
+        if cls is not own:
+            if cls.__getitem__ is not own.__getitem__ or cls.__contains__ is not own.__contains__:
+                flags |= READS
+            if cls.__setitem__ is not own.__setitem__:
+                flags |= WRITES
+            if cls.__delitem__ is not own.__delitem__:
+                flags |= DELETES | EVICTS
+            if cls.popitem is not own.popitem:
+                flags |= EVICTS
+            if cls.getsizeof is not own.getsizeof:
+                flags |= WEIGHS
+        if getsizeof is not None:
+            flags |= WEIGHS
+        most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
+        LRUCache.clear(self)
+        with cython.critical_section(self):
+            self.flags = flags
+            self.hooks[GETSIZEOF] = getsizeof
+            self.maxsize_given = maxsize
+            self.limit = limit
+            self.most = most
+            self.side = ROOTS
+            PyMem_Free(self.weights)
+            self.weights = NULL
+            memset(&self.counters, 0, sizeof(Counters))
+        return 0
+
+    cdef double weigh(self, object value) except? -1:
+        """The size of `value`. Runs user code; called with no section held."""
+        cdef double weight
+        cdef object getsizeof, size
+        if not self.flags & WEIGHS:
+            return 1.0
+        getsizeof = self.hooks[GETSIZEOF]
+        size = self.getsizeof(value) if getsizeof is None else getsizeof(value)
+        weight = size
+        if not weight >= 0:
+            raise ValueError(f"value size must be non-negative, got {size!r}")
+        if weight != floor(weight):
+            self.flags |= FRACTIONS
+        return weight
+
+    cdef int make_room(self, object key, double weight) except -1:
+        """Evict through a subclass's `popitem`, as cachetools does. Runs user code; called with no section held."""
+        cdef int64_t slot
+        cdef double needed
+        while True:
+            with cython.critical_section(self):
+                slot = find(self, key, hash_of(key))
+                needed = self.table.count if self.weights == NULL else self.total
+                if self.weights != NULL:
+                    needed += weight - (self.weights[slot] if slot else 0)
+                elif not slot:
+                    needed += 1
+            if needed <= self.limit or self.table.count == 0:
+                return 0
+            self.popitem()
+
+    cdef int write(self, object key, object value, object ttl, int mode, Load load) except -1:
+        """Behind `[]=`, `set` and loads; takes the section itself. 1 stored, 0 not."""
+        cdef Gone gone = [NULL, NULL]
+        cdef int64_t slot = 0
+        cdef double weight
+        cdef uint32_t hash
+        cdef list trash = None
+        if ttl is not ... and ttl is not None:
+            raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
+        hash = hash_of(key)
+        weight = self.weigh(value)
+        if weight > self.limit and (mode == STRICT or mode == ABSENT):
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize_given!r}")
+        if self.flags & WEIGHS:
+            trash = []
+        if self.flags & EVICTS and weight <= self.limit:
+            self.make_room(key, weight)
+        try:
+            with cython.critical_section(self):
+                if weight > self.limit:
+                    if load is None or not load.fenced:
+                        self.take(key, 0, &gone)
+                elif mode != ABSENT or not find(self, key, hash):
+                    slot = self.put(key, value, weight, hash, load, &gone, trash)
+        finally:
+            drop(&gone)
+        return slot != 0
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key):
+        cdef int64_t slot
+        with cython.critical_section(self):
+            slot = find(self, key, hash_of(key))
+            if slot:
+                self.counters.hits += 1
+                touch(self, <uint32_t>slot)
+                return value_at(self, <uint32_t>slot)
+            self.counters.misses += 1
+        return self.__missing__(key)
+
+    def __missing__(self, key):
+        """What `[]` does about an absent key; a subclass may return, and store, a value instead."""
+        raise KeyError(key)
+
+    def get(self, key, default=None):
+        """The value of `key`, made the most recently used; `default` if it is absent."""
+        cdef int64_t slot
+        if self.flags & READS:
+            return self[key] if key in self else default
+        with cython.critical_section(self):
+            slot = find(self, key, hash_of(key))
+            if slot:
+                self.counters.hits += 1
+                touch(self, <uint32_t>slot)
+                return value_at(self, <uint32_t>slot)
+            self.counters.misses += 1
+        return default
+
+    def peek(self, key, default=None, /):
+        """The value of `key`, or `default`; refreshes nothing and is not counted."""
+        cdef uint64_t now = 0
+        cdef int64_t slot
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            slot = find(self, key, hash_of(key))
+            if slot and not self.dead(<uint32_t>slot, now):
+                return value_at(self, <uint32_t>slot)
+        return default
+
+    def __contains__(self, key):
+        cdef uint64_t now = 0
+        cdef int64_t slot
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            slot = find(self, key, hash_of(key))
+            return slot != 0 and not self.dead(<uint32_t>slot, now)
+
+    def get_many(self, keys, /):
+        """A dict of those `keys` that are there, each read as by `get`."""
+        cdef dict found = {}
+        cdef object absent = self.hooks     # no value can be this list
+        for key in keys:
+            value = self.get(key, absent)
+            if value is not absent:
+                found[key] = value
+        return found
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def __setitem__(self, key, value):
+        self.write(key, value, ..., STRICT, None)
+
+    def set(self, key, value, /, *, ttl=...):
+        """Store `value`; False if it does not fit, and then `key` is absent. `ttl` other than None needs a TTLCache."""
+        return self.write(key, value, ttl, QUIET, None) != 0
+
+    def setdefault(self, key, default=None):
+        """The value of `key`; if it is absent, `default`, stored."""
+        cdef object absent = self.hooks
+        cdef object value
+        if self.flags & (READS | WRITES):
+            if key in self:
+                return self[key]
+            self[key] = default
+            return default
+        while True:
+            value = self.get(key, absent)
+            if value is not absent:
+                return value
+            if self.write(key, default, ..., ABSENT, None):
+                return default
+
+    def __delitem__(self, key):
+        cdef Gone gone = [NULL, NULL]
+        cdef uint64_t now = 0
+        cdef int taken
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            taken = self.take(key, now, &gone)
+        drop(&gone)
+        if taken != 1:
+            raise KeyError(key)
+
+    def pop(self, key, *default):
+        """Remove `key` and return its value; `default`, or KeyError without one, if it is absent."""
+        cdef Gone gone = [NULL, NULL]
+        cdef uint64_t now = 0
+        cdef int taken
+        cdef object value = None
+        if len(default) > 1:
+            raise TypeError(f"pop expected at most 2 arguments, got {len(default) + 1}")
+        if self.flags & (READS | DELETES):
+            if key in self:
+                value = self[key]
+                del self[key]
+                return value
+            taken = 0
+        else:
+            self.read_clock(&now)
+            with cython.critical_section(self):
+                taken = self.take(key, now, &gone)
+            if taken == 1:
+                value = <object>gone.value
+            drop(&gone)
+        if taken == 1:
+            return value
+        if default:
+            return default[0]
+        raise KeyError(key)
+
+    def popitem(self):
+        """Remove and return the least recently used `(key, value)`; KeyError if the cache is empty."""
+        cdef Gone gone = [NULL, NULL]
+        cdef uint64_t now = 0
+        cdef uint32_t slot
+        cdef list trash = []
+        cdef object key = None, value = None
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.intact()
+            self.sweep(now, trash)
+            slot = self.oldest()
+            if slot:
+                key = key_at(self, <uint32_t>slot)
+                value = value_at(self, <uint32_t>slot)
+                if not self.flags & DELETES:
+                    self.detach(slot, &gone)
+                    self.changes += 1
+                    self.counters.removals += 1
+        drop(&gone)
+        if not slot:
+            raise KeyError(f"{type(self).__name__} is empty")
+        if self.flags & DELETES:
+            del self[key]
+        return key, value
+
+    def invalidate(self, key, /):
+        """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
+        cdef Gone gone = [NULL, NULL]
+        cdef uint64_t now = 0
+        cdef int taken
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            taken = self.take(key, now, &gone)
+        drop(&gone)
+        return taken == 1
+
+    def invalidate_prefix(self, prefix, /):
+        """Remove the str (or bytes) keys that begin with `prefix` and fence their loads; the number removed. O(n)."""
+        cdef uint64_t now = 0
+        cdef uint32_t slot
+        cdef list trash = []
+        cdef Py_ssize_t removed = 0
+        if not isinstance(prefix, (str, bytes)):
+            raise TypeError(f"prefix must be str or bytes, got {type(prefix).__name__}")
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.intact()
+            self.sweep(now, trash)
+            for key, load in self.flights.items():
+                if begins(key, prefix):
+                    (<Load>load).fenced = True
+            for slot in range(ROOTS, self.table.used):
+                if self.table.slots[slot].prev != FREE and begins(key_at(self, slot), prefix):
+                    self.discard(slot, trash)
+                    removed += 1
+            self.counters.removals += removed
+            self.changes += removed
+        trash.clear()
+        return removed
+
+    def invalidate_all(self):
+        """Remove every entry; no load that is in flight will be stored."""
+        LRUCache.clear(self)
+
+    def clear(self):
+        """Remove every entry; no load that is in flight will be stored."""
+        cdef uint64_t now = 0
+        cdef list trash = [], items = [None] * (2 * ROOTS)
+        cdef Table table
+        self.read_clock(&now)
+        memset(&table, 0, sizeof(Table))
+        if not table_open(&table):
+            raise MemoryError
+        try:
+            with cython.critical_section(self):
+                self.intact()
+                for load in self.flights.values():
+                    (<Load>load).fenced = True
+                self.sweep(now, trash)
+                self.counters.removals += self.table.count
+                self.changes += 1
+                self.forget()
+                table.version = self.table.version + 1
+                table, self.table = self.table, table
+                items, self.items = self.items, items
+                self.side = ROOTS
+                self.total = 0
+        finally:
+            table_close(&table)
+        trash.clear()
+        items.clear()
+
+    def resize(self, maxsize, /):
+        """Change `maxsize`; what no longer fits is evicted at once, least recently used first."""
+        cdef double limit = maxsize
+        cdef uint64_t now = 0
+        cdef list trash = []
+        if not limit >= 0:
+            raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.limit = limit
+            self.most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
+            self.maxsize_given = maxsize
+            self.intact()
+            self.sweep(now, trash)
+            self.shrink(trash, limit)
+        trash.clear()
+
+    # -- looking at the whole ------------------------------------------------------------------------------------------
+
+    def __len__(self):
+        cdef uint64_t now = 0
+        cdef list trash = []
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.sweep(now, trash)
+        trash.clear()
+        return self.table.count
+
+    def __iter__(self):
+        return iterate(self, 0)
+
+    def _values(self):
+        """An iterator over the values, which refreshes nothing."""
+        return iterate(self, 1)
+
+    def _items(self):
+        """An iterator over `(key, value)`, which refreshes nothing."""
+        return iterate(self, 2)
+
+    def getsizeof(self, value, /):
+        """The size of `value` in this cache; a subclass may override it."""
+        getsizeof = self.hooks[GETSIZEOF]
+        return 1 if getsizeof is None else getsizeof(value)
+
+    @property
+    def maxsize(self):
+        """The sum of sizes that fits."""
+        return self.maxsize_given
+
+    @property
+    def currsize(self):
+        """The sum of sizes of what the cache holds."""
+        cdef Py_ssize_t count = len(self)
+        if self.weights == NULL:
+            return count
+        return self.total if self.flags & FRACTIONS else int(self.total)
+
+    def _entries(self):
+        """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
+        cdef uint64_t now = 0, version
+        cdef uint32_t slot, root
+        cdef list trash = [], entries = []
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.intact()
+            self.sweep(now, trash)
+            version = self.table.version - 1
+            while version != self.table.version:    # building the list may run the collector, and so user code
+                version = self.table.version
+                entries = []
+                for root in range(<uint32_t>ROOTS):
+                    slot = self.table.slots[root].next
+                    while slot != root and version == self.table.version:
+                        entries.append((key_at(self, slot), value_at(self, slot), self.lifetime(slot, now)))
+                        slot = self.table.slots[slot].next
+        trash.clear()
+        return entries
+
+    def _restore(self, entries, /):
+        """Store what another cache's `_entries` returned, in that order."""
+        for key, value, lifetime in entries:
+            self.write(key, value, lifetime, RESTORE, None)
+
+    def _config(self):
+        """The constructor's arguments, positional and by name."""
+        return (self.maxsize_given, self.hooks[GETSIZEOF]), {}
+
+    def _counts(self, reset=False, /):
+        """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""
+        cdef Counters c
+        cdef Py_ssize_t count
+        cdef object size = self.currsize
+        with cython.critical_section(self):
+            c = self.counters
+            count = self.table.count
+            if reset:
+                memset(&self.counters, 0, sizeof(Counters))
+                self.counters.insertions = count    # what is there now counts as inserted since
+        return (
+            c.hits, c.misses, c.expired, c.insertions, c.updates, c.removals, c.evictions, c.expirations,
+            c.loads, c.load_failures, c.loads_discarded, count, size, self.maxsize_given,
+        )
+
+    # -- loads in flight: the half of single flight that needs the critical section ------------------------------------
+
+    def _begin_load(self, key, load, /):
+        """`(True, value)` if `key` is there; else `(False, flight)`: `load` if it may run, or the one to wait for."""
+        cdef uint64_t now = 0
+        cdef int64_t slot
+        cdef object current = None, value = None
+        cdef bint found = False
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            while True:
+                current = self.flights.setdefault(key, load)
+                self.flight_version += 1
+                if current is load or not (<Load>current).fenced:
+                    break
+                self.retire(key, current)
+            # Registered first: a load that ends now was either joined above or has stored what is found here.
+            slot = find(self, key, hash_of(key)) if current is load else 0
+            if slot and not self.dead(<uint32_t>slot, now):
+                value = value_at(self, <uint32_t>slot)
+                found = True
+                (<Load>load).fenced = True
+                self.retire(key, load)
+            elif current is load:
+                self.counters.loads += 1
+        return (True, value) if found else (False, current)
+
+    def _end_load(self, key, load, value, /):
+        """Store what `load` brought, unless it was fenced; whether it is stored."""
+        cdef bint stored
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        try:
+            stored = self.write(key, value, ..., QUIET, <Load>load)
+            if not stored:
+                self.counters.loads_discarded += 1
+        finally:
+            with cython.critical_section(self):
+                (<Load>load).fenced = True
+                self.retire(key, load)
+        return stored
+
+    def _fail_load(self, key, load, /):
+        """Forget a load that brought nothing."""
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        with cython.critical_section(self):
+            self.counters.load_failures += 1
+            (<Load>load).fenced = True
+            self.retire(key, load)
+
+cdef int begins(object key, object prefix) except -1:
+    """Whether `key` begins with `prefix` and is of its type, without a method that a subclass could override."""
+    cdef Py_ssize_t length
+    if PyUnicode_Check(prefix):
+        return PyUnicode_Check(key) and PyUnicode_Tailmatch(key, prefix, 0, PY_SSIZE_T_MAX, -1) == 1
+    length = PyBytes_GET_SIZE(prefix)
+    return (
+        PyBytes_Check(key)
+        and PyBytes_GET_SIZE(key) >= length
+        and memcmp(PyBytes_AS_STRING(key), PyBytes_AS_STRING(prefix), <size_t>length) == 0
+    )

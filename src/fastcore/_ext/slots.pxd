@@ -1,0 +1,141 @@
+# The entries of a compiled cache: members, parts, and the lookup that every hot path inlines.
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.object cimport PyObject, PyObject_Hash
+from cpython.ref cimport Py_XDECREF
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastcore._ext.ring cimport MAIN, PINNED, Slot, Table, ring_link, ring_unlink, table_home
+
+cdef enum:
+    # What a subclass overrides, so that the methods built on it go through it, as in cachetools.
+    READS = 1           # __getitem__ or __contains__
+    WRITES = 2          # __setitem__
+    DELETES = 4         # __delitem__
+    EVICTS = 8          # popitem or __delitem__
+    WEIGHS = 16         # getsizeof, by argument or by override
+    FRACTIONS = 32      # some weight was not an integer
+
+cdef enum:
+    # Places in `hooks`.
+    GETSIZEOF = 0
+    TIMER = 1
+    RNG = 2
+
+cdef enum:
+    # What `write` does with a value that is too large, a key that is there, and a time to live.
+    QUIET = 0           # store nothing, remove the key, return 0
+    STRICT = 1          # ValueError
+    ABSENT = 2          # ValueError; and 0 if the key is there
+    RESTORE = 3         # as QUIET, and the time to live is exact
+
+cdef struct Counters:
+    int64_t hits
+    int64_t misses
+    int64_t expired
+    int64_t insertions
+    int64_t updates
+    int64_t removals
+    int64_t evictions
+    int64_t expirations
+    int64_t loads
+    int64_t load_failures
+    int64_t loads_discarded
+
+cdef struct Gone:
+    # References taken out of `items` inside a critical section, dropped after it.
+    PyObject *key
+    PyObject *value
+
+
+cdef class Load:
+    cdef readonly bint fenced
+
+
+cdef class Slots:
+    cdef Table table
+    cdef uint64_t most              # entries that fit
+    cdef uint64_t changes           # insertions and removals that an iterator must not miss
+    cdef uint64_t flight_version    # loads ever begun
+    cdef uint32_t side              # slots for which the side arrays have room
+    cdef unsigned int flags
+    cdef list items                 # key of slot s at 2 * s, its value after it
+    cdef double *weights            # NULL: every entry weighs 1
+    cdef double limit
+    cdef double total
+    cdef Counters counters
+    cdef object maxsize_given
+    cdef list hooks
+    cdef dict flights
+    cdef object __weakref__
+
+    # The hooks of a subclass with deadlines. `dead`, `disarm` and `widen` run inside the critical section.
+    cdef int read_clock(self, uint64_t *now) except -1
+    cdef bint dead(self, uint32_t slot, uint64_t now) noexcept
+    cdef void disarm(self, uint32_t slot) noexcept
+    cdef int widen(self, uint32_t capacity) except -1
+    cdef int sweep(self, uint64_t now, list trash) except -1
+
+    cdef void forget(self) noexcept
+    cdef int retire(self, object key, object load) except -1
+    cdef int intact(self) except -1
+    cdef bint holds(self, uint32_t slot, object key) noexcept
+    cdef uint32_t oldest(self) noexcept
+    cdef int64_t search(self, object key, uint32_t hash) except -1
+    cdef int reserve(self) except -1
+    cdef void detach(self, uint32_t slot, Gone *gone) noexcept
+    cdef int discard(self, uint32_t slot, list trash) except -1
+    cdef int shrink(self, list trash, double limit) except -1
+    cdef int64_t locate(self, object key, uint32_t hash, PyObject **flight) except -1
+    cdef int64_t put(self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash) except -1
+    cdef int take(self, object key, uint64_t now, Gone *gone) except -1
+
+
+cdef inline uint32_t hash_of(object key) except? 0xFFFFFFFF:
+    """The hash of `key`, mixed so that its high bits spread sequences of integers."""
+    return <uint32_t>((<uint64_t>PyObject_Hash(key) * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+
+
+cdef inline int64_t find(Slots self, object key, uint32_t hash) except -1:
+    """The slot of `key`, 0 if it is absent. May run the `__eq__` of keys; what it returns is true when it returns."""
+    cdef Table *t = &self.table
+    cdef uint32_t mask = (<uint32_t>1 << t.bits) - 1
+    cdef uint32_t low = (<uint32_t>1 << t.width) - 1
+    cdef uint32_t tag = hash << t.width
+    cdef uint32_t pos = table_home(t, hash)
+    cdef uint32_t cell
+    if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used:
+        return self.search(key, hash)
+    while True:
+        cell = t.cells[pos]
+        if cell == 0:
+            return 0
+        if ((cell ^ tag) & ~low) == 0:
+            cell &= low
+            if PyList_GET_ITEM(self.items, 2 * <Py_ssize_t>cell) == <PyObject *>key:
+                return cell
+            if t.slots[cell].hash == hash:
+                return self.search(key, hash)
+        pos = (pos + 1) & mask
+
+
+cdef inline void drop(Gone *gone) noexcept:
+    """Let go of what an operation displaced. Runs user code; called with no section held."""
+    Py_XDECREF(gone.key)
+    Py_XDECREF(gone.value)
+
+
+cdef inline object key_at(Slots self, uint32_t slot):
+    return <object>PyList_GET_ITEM(self.items, 2 * <Py_ssize_t>slot)
+
+
+cdef inline object value_at(Slots self, uint32_t slot):
+    return <object>PyList_GET_ITEM(self.items, 2 * <Py_ssize_t>slot + 1)
+
+
+cdef inline void touch(Slots self, uint32_t slot) noexcept:
+    """Make `slot` the most recently used."""
+    cdef Slot *slots = self.table.slots
+    cdef uint32_t root = PINNED if self.weights != NULL and self.weights[slot] == 0 else MAIN
+    if slots[root].prev != slot:
+        ring_unlink(slots, slot)
+        ring_link(slots, root, slot)

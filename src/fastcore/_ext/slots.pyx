@@ -1,0 +1,351 @@
+# cython: freethreading_compatible=True
+"""What the compiled caches are made of: slots for entries, found by key, ordered by use, weighed and counted.
+
+`ring.pxd` draws the structure. An entry is a numbered slot: an index of integers finds it by hash, a ring of integers
+orders it by use, a Python list owns its key and value, so that the collector sees them and walks them quickly.
+
+User code may run at: the hash of a key, which callers take first; the comparison of keys in `search` and in the dict of
+loads; the drop of displaced keys and values, which callers do after their critical section. `search` and `locate` answer
+with what is true after the last comparison, and from there to the end of the critical section nothing allocates a
+container or drops a reference, so no user code sees or disturbs a half-done step.
+
+The collector may empty the list while it breaks a cycle that runs through the cache; then it is shorter than `table.used`
+asks for, and every path into it looks at that first. There is no tp_clear for the same reason: this list, and the one
+that holds the callables, break all cycles by themselves.
+"""
+
+cimport cython
+from cpython.object cimport Py_EQ, PyObject_RichCompareBool
+from cpython.ref cimport Py_XDECREF
+from libc.math cimport fabs
+
+from fastcore._ext.ring cimport (
+    FREE, PyMem_Free, PyMem_Realloc, ROOTS, table_close, table_grow, table_open, table_release, table_take
+)
+
+cdef extern from *:
+    """
+    /* Put `item` in place i, and hand over the reference that was there. */
+    static inline PyObject *fastcore_swap(PyObject *list, Py_ssize_t i, PyObject *item) {
+        PyObject *old = PyList_GET_ITEM(list, i);
+        Py_INCREF(item);
+        PyList_SET_ITEM(list, i, item);
+        return old;
+    }
+    """
+    PyObject *swap "fastcore_swap"(list items, Py_ssize_t i, object item) noexcept
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+
+cdef class Load:
+    """A load in flight; a fenced one must not store its result.
+
+    The cache fences it when its key is set, removed or invalidated. Subclasses add what waiters need.
+    """
+
+
+@cython.no_gc_clear
+cdef class Slots:
+    """The entries of a cache, without a policy or a public method."""
+
+    def __cinit__(self):
+        if not table_open(&self.table):
+            raise MemoryError
+        self.items = [None] * (2 * ROOTS)
+        self.hooks = [None, None, None]
+        self.flights = {}
+        self.maxsize_given = 0
+
+    def __dealloc__(self):
+        table_close(&self.table)
+        PyMem_Free(self.weights)
+
+    # -- hooks of a cache with deadlines: these do without ------------------------------------------------------------
+
+    cdef int read_clock(self, uint64_t *now) except -1:
+        now[0] = 0
+        return 0
+
+    cdef bint dead(self, uint32_t slot, uint64_t now) noexcept:
+        return False
+
+    cdef void disarm(self, uint32_t slot) noexcept:
+        pass
+
+    cdef int widen(self, uint32_t capacity) except -1:
+        """Give the side arrays room for `capacity` slots."""
+        cdef double *weights
+        if self.flags & WEIGHS:
+            weights = <double *>PyMem_Realloc(self.weights, capacity * sizeof(double))
+            if weights == NULL:
+                raise MemoryError
+            self.weights = weights
+        return 0
+
+    cdef void forget(self) noexcept:
+        """All entries are about to go: drop what `disarm` would."""
+
+    cdef int sweep(self, uint64_t now, list trash) except -1:
+        """Remove the entries that are dead at `now` into `trash`."""
+        return 0
+
+    # -- parts: all of them run inside the critical section of the caller -----------------------------------------------
+
+    cdef int intact(self) except -1:
+        """Refuse to go on in a cache whose list the collector has emptied."""
+        if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>self.table.used:
+            raise RuntimeError(f"{type(self).__name__} is being collected")
+        return 0
+
+    cdef int64_t search(self, object key, uint32_t hash) except -1:
+        """As `find`, for keys that are equal without being identical, and when the collector took the lists.
+
+        A comparison may change the cache. One that says no is not repeated when the search starts over, so the search
+        ends after as many comparisons as there are keys with this hash.
+        """
+        cdef Table *t = &self.table
+        cdef uint32_t pos, cell, slot
+        cdef uint64_t version
+        cdef list rejected = None
+        cdef object candidate
+        cdef bint equal
+        while True:
+            self.intact()
+            pos = table_home(t, hash)
+            while True:
+                cell = t.cells[pos]
+                if cell == 0:
+                    return 0
+                slot = cell & ((<uint32_t>1 << t.width) - 1)
+                if t.slots[slot].hash == hash:
+                    candidate = key_at(self, slot)
+                    if candidate is key:
+                        return slot
+                    if rejected is None or not is_among(rejected, candidate):
+                        version = t.version
+                        equal = PyObject_RichCompareBool(candidate, key, Py_EQ)
+                        if equal:
+                            if version == t.version or self.holds(slot, candidate):
+                                return slot
+                            break
+                        if version != t.version:
+                            if rejected is None:
+                                rejected = []
+                            rejected.append(candidate)
+                            break
+                pos = (pos + 1) & ((<uint32_t>1 << t.bits) - 1)
+
+    cdef bint holds(self, uint32_t slot, object key) noexcept:
+        """Whether `slot` is in use and holds this very key."""
+        return (
+            slot < self.table.used
+            and 2 * <Py_ssize_t>slot < PyList_GET_SIZE(self.items)
+            and self.table.slots[slot].prev != FREE
+            and key_at(self, slot) is key
+        )
+
+    cdef int64_t locate(self, object key, uint32_t hash, PyObject **flight) except -1:
+        """The slot of `key` and (borrowed from `flights`) its load in flight, both true at the same instant."""
+        cdef uint64_t version
+        cdef int64_t slot
+        cdef object current
+        flight[0] = NULL
+        if not self.flights:
+            version = self.flight_version
+            slot = find(self, key, hash)
+            if version == self.flight_version:
+                return slot
+        while True:
+            version = self.flight_version
+            current = self.flights.get(key)
+            slot = find(self, key, hash)
+            if version == self.flight_version:
+                if current is not None:
+                    flight[0] = <PyObject *>current
+                return slot
+
+    cdef int reserve(self) except -1:
+        """Have a free slot. Runs no user code."""
+        cdef Table *t = &self.table
+        if t.free:
+            return 0
+        if t.used >= self.side:
+            if t.used == t.capacity and not table_grow(t, self.most):
+                raise MemoryError
+            self.widen(t.capacity)
+            self.side = t.capacity
+        while PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used + 2:
+            self.items.append(None)
+        t.slots[t.used].prev = FREE
+        t.slots[t.used].next = 0
+        t.free = t.used
+        t.used += 1
+        return 0
+
+    cdef void detach(self, uint32_t slot, Gone *gone) noexcept:
+        """Take an entry out, its references into `gone`."""
+        self.disarm(slot)
+        if self.weights != NULL:
+            self.total -= self.weights[slot]
+        table_release(&self.table, slot)
+        if self.table.slots[MAIN].next == MAIN:
+            self.total = 0      # no drift from fractions: whatever is left weighs nothing
+        gone.key = swap(self.items, 2 * <Py_ssize_t>slot, None)
+        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, None)
+
+    cdef int discard(self, uint32_t slot, list trash) except -1:
+        """Take an entry out, its references into `trash`."""
+        cdef Gone gone
+        trash.append(key_at(self, slot))
+        trash.append(value_at(self, slot))
+        self.detach(slot, &gone)
+        drop(&gone)     # `trash` holds them still
+        return 0
+
+    cdef int shrink(self, list trash, double limit) except -1:
+        """Evict the least recently used until the rest fits into `limit`."""
+        cdef uint32_t slot
+        while (self.table.count if self.weights == NULL else self.total) > limit:
+            slot = self.table.slots[MAIN].next
+            if slot == MAIN:
+                break
+            self.discard(slot, trash)
+            self.counters.evictions += 1
+            self.changes += 1
+        return 0
+
+    cdef uint32_t oldest(self) noexcept:
+        """The slot to go first; 0 if there is none."""
+        cdef Slot *slots = self.table.slots
+        if slots[MAIN].next != MAIN:
+            return slots[MAIN].next
+        return slots[PINNED].next if slots[PINNED].next != PINNED else 0
+
+    cdef int64_t put(self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash) except -1:
+        """Store an entry that fits, fence a load of its key; the slot, or 0 if `load` is itself fenced."""
+        cdef PyObject *flight = NULL
+        cdef Slot *slots
+        cdef uint32_t slot = <uint32_t>self.locate(key, hash, &flight)
+        cdef uint32_t root = PINNED if weight == 0 else MAIN
+        if load is not None and load.fenced:
+            return 0
+        if slot:
+            slots = self.table.slots
+            gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+            ring_unlink(slots, slot)
+            ring_link(slots, root, slot)
+            if self.weights != NULL:
+                self.total += weight - self.weights[slot]
+                self.weights[slot] = weight
+            self.counters.updates += 1
+        else:
+            if self.weights == NULL and self.table.count >= self.most:
+                # The least recently used gives its slot.
+                self.detach(self.table.slots[MAIN].next, gone)
+                self.counters.evictions += 1
+            else:
+                self.reserve()
+            slot = table_take(&self.table, hash, root)
+            Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot, key))         # None
+            Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot + 1, value))   # None
+            if self.flags & WEIGHS:
+                self.weights[slot] = weight
+                self.total += weight
+            self.counters.insertions += 1
+            self.changes += 1
+        if flight != NULL:
+            (<Load>flight).fenced = True
+        if self.weights != NULL:
+            self.shrink(trash, self.limit)
+        return slot
+
+    cdef int take(self, object key, uint64_t now, Gone *gone) except -1:
+        """Remove the entry of `key` and fence its load: 0 absent, 1 removed, 2 it had expired."""
+        cdef PyObject *flight = NULL
+        cdef uint32_t slot = <uint32_t>self.locate(key, hash_of(key), &flight)
+        cdef bint dead
+        if flight != NULL:
+            (<Load>flight).fenced = True
+        if not slot:
+            return 0
+        dead = self.dead(slot, now)
+        self.detach(slot, gone)
+        self.changes += 1
+        if dead:
+            self.counters.expirations += 1
+            return 2
+        self.counters.removals += 1
+        return 1
+
+    cdef int retire(self, object key, object load) except -1:
+        """Take a fenced `load` out of the loads in flight, if it is the one that stands there."""
+        cdef object removed
+        if self.flights.get(key) is load:
+            removed = self.flights.pop(key, None)
+            self.flight_version += 1
+            if removed is not None and not (<Load>removed).fenced:
+                # Another took its place while the keys were compared: it runs, but nobody else will find it.
+                (<Load>removed).fenced = True
+        return 0
+
+    # -- for tests -----------------------------------------------------------------------------------------------------
+
+    def _check(self):
+        """Assert that index, rings and items agree, without running user code; the keys, first to be evicted first."""
+        cdef Table *t = &self.table
+        cdef uint32_t slot, root, free = 0, count = 0, cells = 0
+        cdef double total = 0
+        cdef list keys = []
+        self.intact()
+        for root in range(<uint32_t>ROOTS):
+            slot = t.slots[root].next
+            while slot != root:
+                require(t.slots[t.slots[slot].prev].next == slot and t.slots[t.slots[slot].next].prev == slot, "ring")
+                require(count < t.count, "more entries in the rings than counted")
+                if self.weights != NULL:
+                    require((self.weights[slot] == 0) == (root == PINNED), "entry on the wrong ring")
+                    total += self.weights[slot]
+                keys.append(key_at(self, slot))
+                require(is_indexed(t, slot), "entry not found where its hash leads")
+                count += 1
+                slot = t.slots[slot].next
+        require(count == t.count, "fewer entries in the rings than counted")
+        slot = t.free
+        while slot:
+            require(t.slots[slot].prev == FREE, "slot in use on the free list")
+            require(key_at(self, slot) is None and value_at(self, slot) is None, "free slot holds references")
+            free += 1
+            slot = t.slots[slot].next
+        require(count + free + ROOTS == t.used, "slots lost")
+        for slot in range(<uint32_t>(1 << t.bits)):
+            cells += t.cells[slot] != 0
+        require(cells == count, "index and rings differ in size")
+        require(t.used <= t.capacity, "more slots than memory")
+        if self.weights == NULL:
+            require(count <= self.limit, "over maxsize")
+        else:
+            require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
+            require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
+        return keys
+
+
+cdef int require(bint holds, str what) except -1:
+    if not holds:
+        raise AssertionError(what)
+    return 0
+
+
+cdef bint is_indexed(Table *t, uint32_t slot) noexcept:
+    cdef uint32_t pos = table_home(t, t.slots[slot].hash)
+    while t.cells[pos]:
+        if t.cells[pos] == (t.slots[slot].hash << t.width) | slot:
+            return True
+        pos = (pos + 1) & ((<uint32_t>1 << t.bits) - 1)
+    return False
+
+
+cdef bint is_among(list objects, object wanted) noexcept:
+    for one in objects:
+        if one is wanted:
+            return True
+    return False

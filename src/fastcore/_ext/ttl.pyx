@@ -1,0 +1,424 @@
+# cython: freethreading_compatible=True
+"""The compiled TTL cache: an LRU cache whose slots also carry a deadline, on the timing wheel of `wheel.pxd`.
+
+Time is an unsigned 64-bit number that sorts as the timer's numbers do: nanoseconds of the C clock; the integers of a
+given timer; or, from the first number on that is not one, the floats, by their bit pattern. So no deadline loses
+precision, whatever the timer counts.
+
+User code may run where the LRU cache runs it, and at: a given `timer`, and `rng`, both before the critical section. The
+default clock is read inside it, after the key was found: a miss reads no clock.
+"""
+
+cimport cython
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.math cimport INFINITY, ceil, isinf
+from libc.string cimport memcpy, memset
+
+import random
+import time
+
+from fastcore._ext.clock cimport monotonic_ns
+from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
+from fastcore._ext.slots cimport (
+    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, find, hash_of, touch, value_at
+)
+from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_remove
+
+cdef extern from *:
+    const int64_t INT64_MAX
+    const int64_t INT64_MIN
+
+
+cdef inline uint64_t encode_integer(int64_t ticks) noexcept:
+    return <uint64_t>ticks ^ (<uint64_t>1 << 63)
+
+
+cdef inline int64_t decode_integer(uint64_t code) noexcept:
+    return <int64_t>(code ^ (<uint64_t>1 << 63))
+
+
+cdef inline uint64_t encode_float(double seconds) noexcept:
+    """Bits of a float, turned so that they sort as the float does."""
+    cdef uint64_t bits = 0
+    seconds += 0.0      # -0.0 and 0.0 are one instant
+    memcpy(&bits, &seconds, 8)
+    return ~bits if bits >> 63 else bits | (<uint64_t>1 << 63)
+
+
+cdef inline double decode_float(uint64_t code) noexcept:
+    cdef uint64_t bits = code ^ (<uint64_t>1 << 63) if code >> 63 else ~code
+    cdef double seconds = 0
+    memcpy(&seconds, &bits, 8)
+    return seconds
+
+
+cdef int to_reading(object time, Reading *reading) except -1:
+    cdef int overflow = 0
+    reading.fraction = False
+    reading.ticks = 0
+    if not isinstance(time, int):
+        if hasattr(time, "__index__"):
+            time = time.__index__()
+        else:
+            reading.fraction = True
+    if not reading.fraction:
+        reading.ticks = PyLong_AsLongLongAndOverflow(time, &overflow)
+        reading.fraction = overflow != 0
+    reading.seconds = time
+    if reading.seconds != reading.seconds:
+        raise ValueError("timer returned nan")
+    return 0
+
+
+@cython.no_gc_clear
+cdef class TTLCache(LRUCache):
+    """TTLCache(maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None)
+    --
+
+    An LRU cache whose entries also die, `ttl` after they were written.
+
+    An entry written at time t is there as long as `timer() < t + ttl`. A dead entry is never returned, counted or
+    iterated over. Dead entries are removed, before live ones are evicted, when something is set, counted or listed; reads
+    leave them where they are. No thread is involved. A timer that goes back is held at the highest time seen.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
+        ttl: time to live in the unit of the timer (seconds by default), >= 0; None or math.inf: for ever.
+        timer: a callable that returns a number; default: the monotonic clock in seconds, read in C with a resolution
+            of a nanosecond.
+        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+        jitter: 0 <= jitter < 1; each entry gets a time to live drawn evenly from `ttl * (1 ± jitter)`.
+        touch: "write", or "access": a read by `[]` or `get` starts the time to live again.
+        rng: a callable that returns floats in [0, 1), for jitter; default: `random.random`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    Complexity: O(1) a call (amortised where an entry is added or dies); about 56 bytes an entry besides key and value.
+    Thread safety: every method is atomic, apart from comparisons of keys that run Python code.
+    Source: the interface of cachetools; hierarchical timing wheels (Varghese and Lauck).
+    """
+
+    def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None):
+        cdef double spread = jitter
+        cdef Span span = [False, 0, 0]
+        cdef object default_timer = time.monotonic, default_rng = random.random
+        if not 0 <= spread < 1:
+            raise ValueError(f"jitter must be at least 0 and less than 1, got {jitter!r}")
+        if touch not in ("write", "access"):
+            raise ValueError(f"touch must be 'write' or 'access', got {touch!r}")
+        self.parse(ttl, &span)
+        self.configure(maxsize, getsizeof)
+        with cython.critical_section(self):
+            self.domain = NANOSECONDS if timer is None or timer is default_timer else INTEGERS
+            self.hooks[TIMER] = default_timer if timer is None else timer
+            self.hooks[RNG] = default_rng if rng is None else rng
+            self.latest = 0
+            memset(&self.wheel, 0, sizeof(self.wheel))
+            self.spread = spread
+            self.extends = touch == "access"
+            self.ttl_given = ttl
+        self.parse(ttl, &self.span)
+
+    def __dealloc__(self):
+        PyMem_Free(self.timers)
+        PyMem_Free(self.spans)
+
+    cdef type compiled_type(self):
+        return TTLCache
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    cdef int read_timer(self, Reading *reading) except -1:
+        """Ask a given timer; the default clock is read by `settle`. Runs user code; called with no section held."""
+        if self.domain != NANOSECONDS:
+            to_reading(self.hooks[TIMER](), reading)
+        return 0
+
+    cdef uint64_t settle(self, Reading *reading) noexcept:
+        """The current time, never less than any before. Inside the section."""
+        cdef uint64_t now
+        if self.domain == NANOSECONDS:
+            now = encode_integer(monotonic_ns())
+        elif self.domain == INTEGERS and not reading.fraction:
+            now = encode_integer(reading.ticks)
+        else:
+            if self.domain == INTEGERS:
+                self.to_floats()
+            now = encode_float(reading.seconds)
+        if now < self.latest:
+            return self.latest
+        self.latest = now
+        return now
+
+    cdef void to_floats(self) noexcept:
+        """From here on the timer's numbers are floats: translate what was noted as integers."""
+        cdef uint32_t slot
+        cdef uint64_t *expires
+        for slot in range(<uint32_t>ROOTS, self.table.used):
+            if self.table.slots[slot].prev != FREE:
+                expires = &self.timers[slot].expires
+                if expires[0] != NEVER:
+                    expires[0] = encode_float(<double>decode_integer(expires[0]))
+        self.domain = FLOATS
+        self.latest = encode_float(<double>decode_integer(self.latest))
+        memset(&self.wheel, 0, sizeof(self.wheel))
+        for slot in range(<uint32_t>ROOTS, self.table.used):
+            if self.table.slots[slot].prev != FREE:
+                wheel_add(&self.wheel, self.timers, slot)
+
+    cdef uint64_t deadline(self, uint64_t now, Span *span) noexcept:
+        """The first instant at which an entry written at `now` is dead; `now` itself if it never lives."""
+        cdef int64_t ticks
+        cdef double seconds
+        if span.endless:
+            return NEVER
+        if self.domain == FLOATS:
+            seconds = decode_float(now) + span.seconds
+            return NEVER if isinf(seconds) else encode_float(seconds)
+        ticks = decode_integer(now)
+        if ticks > 0 and span.ticks > INT64_MAX - 1 - ticks:
+            return NEVER
+        return encode_integer(ticks + span.ticks)
+
+    cdef int parse(self, object ttl, Span *span) except -1:
+        """Understand a time to live."""
+        cdef double seconds = INFINITY if ttl is None else ttl
+        if not seconds >= 0:
+            raise ValueError(f"ttl must be non-negative or None, got {ttl!r}")
+        self.measure(seconds, span)
+        if self.domain == INTEGERS and isinstance(ttl, int) and not span.endless:
+            span.ticks = ttl        # a float would round beyond 2 ** 53
+        return 0
+
+    cdef void measure(self, double seconds, Span *span) noexcept:
+        cdef double ticks = seconds * 1e9 + 0.5 if self.domain == NANOSECONDS else ceil(seconds)
+        span.endless = ticks >= 9.2e18 and (self.domain != FLOATS or isinf(seconds))
+        span.seconds = seconds
+        span.ticks = INT64_MAX - 1 if ticks >= 9.2e18 else <int64_t>ticks
+        if seconds > 0 and span.ticks == 0:
+            span.ticks = 1
+
+    cdef int scatter(self, Span *span) except -1:
+        """Apply jitter. Runs user code; called with no section held."""
+        cdef double draw
+        if self.spread and not span.endless and span.seconds > 0:
+            draw = self.hooks[RNG]()
+            self.measure(span.seconds * (1 + self.spread * (2 * draw - 1)), span)
+        return 0
+
+    # -- hooks of the entries, inside the section ----------------------------------------------------------------------
+
+    cdef int read_clock(self, uint64_t *now) except -1:
+        cdef Reading reading = [False, 0, 0]
+        self.read_timer(&reading)
+        with cython.critical_section(self):
+            now[0] = self.settle(&reading)
+        return 0
+
+    cdef bint dead(self, uint32_t slot, uint64_t now) noexcept:
+        return now >= self.timers[slot].expires
+
+    cdef void arm(self, uint32_t slot, uint64_t expires) noexcept:
+        wheel_remove(&self.wheel, self.timers, slot)
+        self.timers[slot].expires = expires
+        wheel_add(&self.wheel, self.timers, slot)
+
+    cdef void disarm(self, uint32_t slot) noexcept:
+        wheel_remove(&self.wheel, self.timers, slot)
+        self.timers[slot].expires = NEVER
+
+    cdef void forget(self) noexcept:
+        cdef uint64_t last = self.wheel.last
+        memset(&self.wheel, 0, sizeof(self.wheel))
+        self.wheel.last = last
+
+    cdef int widen(self, uint32_t capacity) except -1:
+        cdef Timer *timers
+        cdef Span *spans
+        cdef uint32_t slot
+        LRUCache.widen(self, capacity)
+        timers = <Timer *>PyMem_Realloc(self.timers, capacity * sizeof(Timer))
+        if timers == NULL:
+            raise MemoryError
+        self.timers = timers
+        for slot in range(self.side, capacity):
+            timers[slot].expires = NEVER
+        if self.extends:
+            spans = <Span *>PyMem_Realloc(self.spans, capacity * sizeof(Span))
+            if spans == NULL:
+                raise MemoryError
+            self.spans = spans
+        return 0
+
+    cdef int sweep(self, uint64_t now, list trash) except -1:
+        cdef uint32_t slot = wheel_due(&self.wheel, self.timers, now)
+        while slot:
+            self.discard(slot, trash)
+            self.counters.expirations += 1
+            slot = wheel_due(&self.wheel, self.timers, now)
+        return 0
+
+    cdef object lifetime(self, uint32_t slot, uint64_t now):
+        cdef uint64_t expires = self.timers[slot].expires
+        if expires == NEVER:
+            return None
+        if self.domain == FLOATS:
+            return decode_float(expires) - decode_float(now)
+        if self.domain == INTEGERS:
+            return decode_integer(expires) - decode_integer(now)
+        return (decode_integer(expires) - decode_integer(now)) / 1e9
+
+    cdef int write(self, object key, object value, object ttl, int mode, Load load) except -1:
+        cdef Gone gone = [NULL, NULL]
+        cdef Reading reading = [False, 0, 0]
+        cdef Span span = self.span
+        cdef int64_t slot = 0
+        cdef uint64_t now, expires
+        cdef double weight
+        cdef uint32_t hash
+        cdef list trash = None
+        if ttl is not ...:
+            self.parse(ttl, &span)
+        hash = hash_of(key)
+        weight = self.weigh(value)
+        if weight > self.limit and (mode == STRICT or mode == ABSENT):
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize_given!r}")
+        if mode != RESTORE:
+            self.scatter(&span)
+        self.read_timer(&reading)
+        if self.flags & WEIGHS:
+            trash = []
+        if self.flags & EVICTS and weight <= self.limit:
+            self.make_room(key, weight)
+        try:
+            with cython.critical_section(self):
+                self.intact()
+                now = self.settle(&reading)
+                if wheel_due(&self.wheel, self.timers, now):
+                    if trash is None:
+                        trash = []
+                    self.sweep(now, trash)
+                expires = self.deadline(now, &span)
+                if weight > self.limit or expires <= now:
+                    if load is None or not load.fenced:
+                        self.take(key, now, &gone)
+                elif mode != ABSENT or not find(self, key, hash):
+                    slot = self.put(key, value, weight, hash, load, &gone, trash)
+                    if slot:
+                        self.arm(<uint32_t>slot, expires)
+                        if self.extends:
+                            self.spans[slot] = self.span if mode == RESTORE else span
+        finally:
+            drop(&gone)
+        return slot != 0
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key):
+        cdef bint found = False
+        cdef object value = self.fetch(key, &found)
+        return value if found else self.__missing__(key)
+
+    def get(self, key, default=None):
+        """The value of `key`, made the most recently used; `default` if it is absent or dead."""
+        cdef bint found = False
+        cdef object value
+        if self.flags & READS:
+            return self[key] if key in self else default
+        value = self.fetch(key, &found)
+        return value if found else default
+
+    cdef object fetch(self, object key, bint *found):
+        """The value for a read that counts and refreshes. Takes the section itself."""
+        cdef Reading reading = [False, 0, 0]
+        cdef int64_t slot
+        cdef uint64_t now, expires
+        if self.domain != NANOSECONDS:
+            self.read_timer(&reading)
+        found[0] = False
+        with cython.critical_section(self):
+            slot = find(self, key, hash_of(key))
+            if slot:
+                now = self.settle(&reading)
+                if now < self.timers[slot].expires:
+                    self.counters.hits += 1
+                    touch(self, <uint32_t>slot)
+                    if self.extends:
+                        expires = self.deadline(now, &self.spans[slot])
+                        if expires > now:
+                            self.arm(<uint32_t>slot, expires)
+                    found[0] = True
+                    return value_at(self, <uint32_t>slot)
+                self.counters.expired += 1
+            self.counters.misses += 1
+        return None
+
+    # -- the cachetools interface to time ------------------------------------------------------------------------------
+
+    @property
+    def ttl(self):
+        """Time to live of an entry, in the unit of the timer; None: for ever."""
+        return self.ttl_given
+
+    @property
+    def timer(self):
+        """The callable that tells the time."""
+        return self.hooks[TIMER]
+
+    def expire(self, time=None):
+        """Remove what is dead, now or at `time`, and return it as a list of `(key, value)`. O(removed), or O(n) at `time`."""
+        cdef Reading reading = [False, 0, 0]
+        cdef uint64_t now = 0, at = 0
+        cdef uint32_t slot
+        cdef list trash = []
+        self.read_clock(&now)
+        if time is not None:
+            to_reading(time, &reading)
+        with cython.critical_section(self):
+            self.intact()
+            if time is None:
+                self.sweep(now, trash)
+            else:
+                if self.domain == NANOSECONDS:
+                    at = encode_integer(<int64_t>(reading.seconds * 1e9))
+                elif self.domain == INTEGERS and not reading.fraction:
+                    at = encode_integer(reading.ticks)
+                else:
+                    if self.domain == INTEGERS:
+                        self.to_floats()
+                    at = encode_float(reading.seconds)
+                for slot in range(<uint32_t>ROOTS, self.table.used):
+                    if self.table.slots[slot].prev != FREE and at >= self.timers[slot].expires:
+                        self.discard(slot, trash)
+                        self.counters.expirations += 1
+        return list(zip(trash[::2], trash[1::2]))
+
+    def _config(self):
+        """The constructor's arguments, positional and by name."""
+        timer = None if self.domain == NANOSECONDS else self.hooks[TIMER]
+        arguments, _ = LRUCache._config(self)
+        named = {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
+        return (arguments[0], self.ttl_given, timer, arguments[1]), named
+
+    def _check(self):
+        """As LRUCache._check; and assert that every timer lies where the wheel will find it."""
+        cdef list keys = LRUCache._check(self)
+        cdef uint32_t slot, bucket, timed = 0, hung = 0
+        for slot in range(<uint32_t>ROOTS, self.table.used):
+            if self.table.slots[slot].prev != FREE:
+                timed += self.timers[slot].expires != NEVER
+            elif slot < self.side and self.timers[slot].expires != NEVER:
+                raise AssertionError("free slot has a timer")
+        for bucket in range(256):
+            if (self.wheel.first[bucket] != 0) != ((self.wheel.digits[bucket >> 4] >> (bucket & 15)) & 1):
+                raise AssertionError("wheel's digits and buckets differ")
+            slot = self.wheel.first[bucket]
+            while slot:
+                if wheel_bucket(&self.wheel, self.timers[slot].expires) != bucket:
+                    raise AssertionError("timer in the wrong bucket")
+                hung += 1
+                slot = self.timers[slot].next
+        if timed != hung:
+            raise AssertionError("timers lost")
+        return keys
