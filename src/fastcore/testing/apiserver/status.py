@@ -217,9 +217,7 @@ def too_large_resource_version(asked: int, current: int) -> StatusError:
 
 def internal(message: str) -> StatusError:
     """500 with a reason and a cause."""
-    return StatusError(
-        500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]}
-    )
+    return StatusError(500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]})
 
 
 def plain_error(message: str) -> StatusError:

@@ -1,0 +1,341 @@
+"""The API itself: takes a request, finds what it means, and answers it; no sockets, no waiting."""
+
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from fastcore.testing.apiserver import discovery, openapi, patches, reads, scale
+from fastcore.testing.apiserver.bodies import parse_object
+from fastcore.testing.apiserver.crds import CRDs
+from fastcore.testing.apiserver.deletes import DeleteOptions, delete
+from fastcore.testing.apiserver.message import JSON, Request, Response, error_response, form_of, json_response, warn
+from fastcore.testing.apiserver.registry import Registry
+from fastcore.testing.apiserver.status import (
+    Cause,
+    StatusError,
+    bad_request,
+    invalid_options,
+    method_not_allowed,
+    no_resource,
+    too_large,
+    unauthorized,
+)
+from fastcore.testing.apiserver.storage import Store
+from fastcore.testing.apiserver.target import Target, parse, split_workspace
+from fastcore.testing.apiserver.views import view_of
+from fastcore.testing.apiserver.watch import WatchOptions, WatchStream, is_true
+from fastcore.testing.apiserver.workspaces import Workspaces
+from fastcore.testing.apiserver.writes import Options, Outcome, Writer, check_name
+
+BODY_LIMIT = 3 * 1024 * 1024
+_NOT_FOUND = Response(b"404 page not found\n", 404, "text/plain; charset=utf-8")
+_HEALTH = ("healthz", "livez", "readyz")
+_MANAGER_LIMIT = 128
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set about an API.
+
+    Attributes:
+        token: bearer token that every request must carry; None: everybody may do everything.
+        history: events kept for each kind; older revisions answer 410.
+        watch_buffer: events that may wait for one watch before it is ended.
+        now: wall clock in seconds.
+        seed: makes uids and generated names repeatable.
+    """
+
+    token: str | None = None
+    history: int = 20_000
+    watch_buffer: int = 10_000
+    now: Callable[[], float] = time.time
+    seed: int | None = None
+
+
+class API:
+    """One API server without its sockets; all calls must come from one thread.
+
+    Attributes:
+        store, registry, writer: what it works on, for the built-in controllers and for tests.
+        watches: the running watches.
+
+    Example:
+        >>> api = API()
+        >>> api.handle(Request("GET", "/api/v1/namespaces/default")).code
+        200
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.store = Store(self.settings.history)
+        self.registry = Registry()
+        self.writer = Writer(self.store, self.registry, self.settings.now, self.settings.seed)
+        self.workspaces = Workspaces(self.writer, self.registry)
+        self.watches: dict[WatchStream, None] = {}
+        CRDs(self.writer, self.registry, self._end_watches)
+
+    def handle(self, request: Request) -> Response | WatchStream:
+        """Answer a request; a watch comes back as a stream that the caller carries to the client."""
+        try:
+            self._authorize(request)
+            if len(request.body) > BODY_LIMIT:
+                raise too_large(BODY_LIMIT)
+            return self._route(request)
+        except StatusError as error:
+            return error_response(error)
+        except RecursionError:
+            return error_response(bad_request("the body is nested too deeply"))
+
+    def finished(self, stream: WatchStream) -> None:
+        """Forget a watch whose client has gone or whose stream has ended."""
+        stream.end()
+        self.watches.pop(stream, None)
+
+    def cut_watches(self) -> int:
+        """End every watch at once, as a restart of the server would; returns how many."""
+        streams = list(self.watches)
+        for stream in streams:
+            stream.end(drop=True)
+        return len(streams)
+
+    def _end_watches(self, workspaces: Callable[[str], bool], storage: tuple[str, str]) -> None:
+        for stream in list(self.watches):
+            if stream.target.resource.storage == storage and stream.workspace and workspaces(stream.workspace):
+                stream.end()
+
+    def _authorize(self, request: Request) -> None:
+        token = self.settings.token
+        if token is not None:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+                raise unauthorized()
+
+    def _route(self, request: Request) -> Response | WatchStream:
+        workspace, parts = split_workspace(request.path)
+        if workspace is not None:
+            self.workspaces.ensure(workspace)
+        path = parse(workspace, parts) if parts and parts[0] in ("api", "apis") else None
+        if path is None or not path.plural:
+            return self._describe(request, workspace, parts)
+        resource = self.registry.lookup(workspace, path.group, path.version, path.plural)
+        if resource is None:
+            if (
+                path.group
+                and discovery.api_resources(self.registry.resources(workspace), path.group, path.version) is None
+            ):
+                return self._virtual(request, parts) or _NOT_FOUND
+            raise no_resource()
+        if path.subresource and path.subresource not in resource.subresources:
+            raise no_resource()
+        if path.namespace and not resource.namespaced:
+            raise no_resource()
+        target = Target(workspace or "", resource, path.namespace, path.name, path.subresource)
+        query = request.arguments()
+        if path.watch:
+            query["watch"] = "1"
+        if request.method in ("GET", "HEAD"):
+            return self._read(request, target, workspace, query)
+        if workspace is None or (resource.namespaced and path.name and not path.namespace):
+            raise method_not_allowed()
+        return self._write(request, target, query)
+
+    def _read(
+        self, request: Request, target: Target, workspace: str | None, query: dict[str, str]
+    ) -> Response | WatchStream:
+        form, content_type = form_of(request.headers.get("accept", ""))
+        annotate = workspace is None
+        view = view_of(target.resource, "object" if form == "discovery" else form, annotate)
+        watching = is_true(query.get("watch", ""))
+        if watching and (not target.name or request.path.find("/watch/") >= 0):
+            selector = reads.selector_of(target, query)
+            stream = WatchStream(
+                self.store, target, workspace, view, selector, WatchOptions(query), self.settings.watch_buffer
+            )
+            self.watches[stream] = None
+            return stream
+        if target.name:
+            if workspace is None or (target.resource.namespaced and not target.namespace):
+                raise method_not_allowed()
+            record = reads.get(self.store, target, query)
+            if target.subresource == "scale":
+                return json_response(scale.scale_of(target, self.writer.admission.read(target, record)))
+            if form == "table":
+                page = reads.Page([record], record.revision)
+                return Response(reads.table_body(target, page, query.get("includeObject", "Metadata")))
+            return Response(view.object(record), content_type=content_type)
+        page = reads.list_page(self.store, target, workspace, query)
+        if form == "table":
+            return Response(reads.table_body(target, page, query.get("includeObject", "Metadata")))
+        return Response(reads.list_body(view, page))
+
+    def _write(self, request: Request, target: Target, query: dict[str, str]) -> Response:
+        verb = self._verb(request.method, target)
+        if verb in ("delete", "deletecollection"):
+            return self._delete(request, target, query, collection=verb == "deletecollection")
+        options = self._options(request, query, verb)
+        if verb == "patch":
+            form = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if target.subresource == "scale":
+                record = self.writer.live(target)
+                current = scale.scale_of(target, self.writer.admission.read(target, record))
+                wanted = patches.patched(self.writer, target, current, form, request.body)
+                return self._scaled(target, scale.set_scale(self.writer, target, record, wanted, options, patch=True))
+            return self._answer(target, patches.patch(self.writer, target, form, request.body, options))
+        content_type = request.headers.get("content-type", "")
+        obj = parse_object(
+            request.body, content_type, "Scale" if target.subresource == "scale" else target.resource.kind
+        )
+        if verb == "create":
+            if target.resource.namespaced and not target.namespace:
+                raise method_not_allowed()
+            return self._answer(target, self.writer.create(target, obj, options))
+        if target.subresource == "scale":
+            record = self.writer.live(target)
+            return self._scaled(target, scale.set_scale(self.writer, target, record, obj, options, patch=False))
+        check_name(target, obj)
+        found = self.writer.collection(target).records.get(target.key)
+        if found is None and target.resource.create_on_update and not target.subresource:
+            return self._answer(target, self.writer.create(target, obj, options))
+        return self._answer(target, self.writer.update(target, found or self.writer.live(target), obj, options))
+
+    def _verb(self, method: str, target: Target) -> str:
+        if target.subresource:
+            verb = {"PUT": "update", "PATCH": "patch"}.get(method, "")
+            allowed = verb in discovery.subresource_verbs(target.subresource)
+        elif target.name:
+            verb = {"PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "")
+            allowed = verb in target.resource.verbs
+        else:
+            verb = {"POST": "create", "DELETE": "deletecollection"}.get(method, "")
+            allowed = verb in target.resource.verbs
+        if not allowed:
+            raise method_not_allowed()
+        return verb
+
+    def _options(self, request: Request, query: dict[str, str], verb: str) -> Options:
+        kind = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}[verb]
+        validation = query.get("fieldValidation", "") or "Warn"
+        if validation not in ("Ignore", "Warn", "Strict"):
+            supported = ("", "Ignore", "Strict", "Warn")
+            raise invalid_options(kind, [Cause.unsupported("fieldValidation", f'"{validation}"', supported)])
+        manager = query.get("fieldManager", "")
+        if len(manager) > _MANAGER_LIMIT:
+            cause = Cause("fieldManager", "FieldValueTooLong", f"Too long: may not be more than {_MANAGER_LIMIT} bytes")
+            raise invalid_options(kind, [cause])
+        applying = request.headers.get("content-type", "").startswith(patches.APPLY)
+        if not manager and not applying:
+            manager = request.headers.get("user-agent", "").partition("/")[0][:_MANAGER_LIMIT] or "unknown"
+        return Options(_dry_run(query, kind), manager, validation, is_true(query.get("force", "")))
+
+    def _delete(self, request: Request, target: Target, query: dict[str, str], *, collection: bool) -> Response:
+        body = (
+            parse_object(request.body, request.headers.get("content-type", ""), "DeleteOptions") if request.body else {}
+        )
+        options = DeleteOptions.of(query, body, dry_run=_dry_run(query, "DeleteOptions"))
+        resource = target.resource
+        if collection:
+            if resource.namespaced and not target.namespace:
+                raise method_not_allowed()
+            page = reads.list_page(self.store, target, target.workspace, query)
+            for record in page.records:
+                delete(self.writer, target._replace(name=record.key[2]), options)
+            return Response(reads.list_body(view_of(resource, "object", False), page))
+        outcome = delete(self.writer, target, options)
+        if outcome.deleted and not resource.returns_deleted:
+            details = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": outcome.record.uid}
+            return json_response(
+                {
+                    "kind": "Status",
+                    "apiVersion": "v1",
+                    "metadata": {},
+                    "status": "Success",
+                    "details": {name: value for name, value in details.items() if value},
+                }
+            )
+        asked = body.get("orphanDependents") is False or query.get("orphanDependents") == "false"
+        return Response(view_of(resource, "object", False).object(outcome.record), 202 if asked else 200)
+
+    def _answer(self, target: Target, outcome: Outcome) -> Response:
+        body = view_of(target.resource, "object", False).object(outcome.record)
+        return warn(Response(body, 201 if outcome.created else 200), outcome.warnings)
+
+    def _scaled(self, target: Target, outcome: Outcome) -> Response:
+        return json_response(scale.scale_of(target, self.writer.admission.read(target, outcome.record)))
+
+    def _virtual(self, request: Request, parts: list[str]) -> Response | None:
+        """Kinds that are questions, not objects: may I?"""
+        name = ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
+        if request.method != "POST" or parts != name:
+            return None
+        review = parse_object(request.body, request.headers.get("content-type", ""), "SelfSubjectAccessReview")
+        return json_response(review | {"status": {"allowed": True}}, 201)
+
+    def _describe(self, request: Request, workspace: str | None, parts: list[str]) -> Response:
+        """Everything that is about the server rather than about objects."""
+        resources = self.registry.resources(workspace)
+        prefix = "" if not request.path.startswith("/clusters/") else f"/clusters/{workspace or '*'}"
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        match parts:
+            case [check, *_] if check in _HEALTH:
+                return Response(b"ok", content_type="text/plain; charset=utf-8")
+            case ["version"]:
+                return json_response(discovery.VERSION)
+            case []:
+                groups = discovery.api_groups(resources)["groups"]
+                versions = [f"/apis/{v['groupVersion']}" for group in groups for v in group["versions"]]
+                return json_response(
+                    {
+                        "paths": [
+                            "/api",
+                            "/api/v1",
+                            "/apis",
+                            *versions,
+                            "/healthz",
+                            "/openapi/v2",
+                            "/openapi/v3",
+                            "/version",
+                        ]
+                    }
+                )
+            case ["api" | "apis"]:
+                form, content_type = form_of(request.headers.get("accept", ""))
+                core = parts == ["api"]
+                if form == "discovery":
+                    return json_response(discovery.aggregated(resources, core=core), content_type=content_type)
+                host = request.headers.get("host", "")
+                return json_response(discovery.api_versions(host) if core else discovery.api_groups(resources))
+            case ["api", version]:
+                found = discovery.api_resources(resources, "", version)
+            case ["apis", group]:
+                found = discovery.api_group(resources, group)
+            case ["apis", group, version]:
+                found = discovery.api_resources(resources, group, version)
+            case ["openapi", "v2"]:
+                return _document(request, openapi.swagger(resources))
+            case ["openapi", "v3"]:
+                return json_response(openapi.index(resources, prefix))
+            case ["openapi", "v3", *name]:
+                document = openapi.document(resources, "/".join(name))
+                return _NOT_FOUND if document is None else _document(request, document)
+            case _:
+                found = None
+        return _NOT_FOUND if found is None else json_response(found)
+
+
+def _document(request: Request, document: openapi.Document) -> Response:
+    etag = f'"{document.hash}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(b"", 304, JSON, [("ETag", etag)])
+    return Response(document.body, 200, JSON, [("ETag", etag)])
+
+
+def _dry_run(query: dict[str, str], kind: str) -> bool:
+    value = query.get("dryRun", "")
+    if value and value != "All":
+        written = msgspec.json.encode([value]).decode()
+        raise invalid_options(kind, [Cause.unsupported("dryRun", written, ("All",))])
+    return bool(value)

@@ -1,0 +1,207 @@
+"""CustomResourceDefinitions: checked and completed when applied, served at once, torn down with their objects."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastcore.testing.apiserver.deletes import CRD_CLEANUP, DeleteOptions, delete
+from fastcore.testing.apiserver.registry import Registry
+from fastcore.testing.apiserver.resources import BUILT_IN, CUSTOM_VERBS, Column, Resource, Scale
+from fastcore.testing.apiserver.status import Cause
+from fastcore.testing.apiserver.storage import Collection, Event
+from fastcore.testing.apiserver.target import ROOT, Target
+from fastcore.testing.apiserver.writes import Options, Writer
+
+CRD = next(resource for resource in BUILT_IN if resource.kind == "CustomResourceDefinition")
+EndWatches = Callable[[Callable[[str], bool], tuple[str, str]], None]
+_MANAGER = Options(manager="kube-apiserver")
+
+
+def complete(obj: dict[str, Any]) -> list[Cause]:
+    """Fill in a CRD's defaults in place, and name every rule that it breaks."""
+    spec = obj.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    causes = [Cause.required(f"spec.{path}") for path in ("group", "scope", "versions") if not spec.get(path)] + [
+        Cause.required(f"spec.names.{path}") for path in ("plural", "kind") if not names.get(path)
+    ]
+    if causes:
+        return causes
+    names.setdefault("singular", names["kind"].lower())
+    names.setdefault("listKind", f"{names['kind']}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    if obj["metadata"].get("name") != f"{names['plural']}.{spec['group']}":
+        name = f'"{obj["metadata"].get("name", "")}"'
+        causes.append(Cause.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    if spec["scope"] not in ("Namespaced", "Cluster"):
+        causes.append(Cause.unsupported("spec.scope", f'"{spec["scope"]}"', ("Cluster", "Namespaced")))
+    versions = spec["versions"]
+    for index, version in enumerate(versions):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        field = f"spec.versions[{index}].schema.openAPIV3Schema"
+        if not schema:
+            causes.append(Cause.required(field))
+        elif schema.get("type") != "object":
+            causes.append(Cause.invalid(f"{field}.type", f'"{schema.get("type", "")}"', "must be object at the root"))
+    if len({version.get("name") for version in versions}) != len(versions):
+        causes.append(Cause.invalid("spec.versions", "[]", "must contain unique version names"))
+    storage = [version["name"] for version in versions if version.get("storage") and version.get("name")]
+    if len(storage) != 1:
+        causes.append(Cause.invalid("spec.versions", "[]", "must have exactly one version marked as storage version"))
+    return causes
+
+
+def resources_of(obj: dict[str, Any]) -> list[Resource]:
+    """What a CRD serves, one resource a version."""
+    spec = obj["spec"]
+    names = spec["names"]
+    return [
+        Resource(
+            spec["group"],
+            version["name"],
+            names["kind"],
+            names["plural"],
+            namespaced=spec["scope"] == "Namespaced",
+            short_names=tuple(names.get("shortNames", ())),
+            singular=names["singular"],
+            list_kind=names["listKind"],
+            categories=tuple(names.get("categories", ())),
+            verbs=CUSTOM_VERBS,
+            status="status" in (version.get("subresources") or {}),
+            scale=_scale((version.get("subresources") or {}).get("scale")),
+            unconditional_update=False,
+            custom=True,
+            fields={
+                field["jsonPath"].removeprefix("."): _path(field["jsonPath"])
+                for field in version.get("selectableFields", ())
+            },
+            schema=version["schema"]["openAPIV3Schema"],
+            columns=tuple(
+                Column(
+                    column["name"],
+                    column["type"],
+                    column["jsonPath"],
+                    column.get("format", ""),
+                    column.get("description", ""),
+                    column.get("priority", 0),
+                )
+                for column in version.get("additionalPrinterColumns", ())
+            ),
+            terminating="deletionTimestamp" in obj["metadata"],
+        )
+        for version in spec["versions"]
+        if version.get("served")
+    ]
+
+
+def _path(json_path: str) -> tuple[str, ...]:
+    return tuple(part for part in json_path.split(".") if part)
+
+
+def _scale(spec: dict[str, str] | None) -> Scale | None:
+    if not spec:
+        return None
+    selector = spec.get("labelSelectorPath")
+    return Scale(
+        _path(spec["specReplicasPath"]), _path(spec["statusReplicasPath"]), _path(selector) if selector else None
+    )
+
+
+class CRDs:
+    """Follows the CRDs in the store and keeps the registry, their conditions and their objects in step with them.
+
+    It acts inside the write that it sees, so a kind is served when the answer to its CRD's creation is sent.
+
+    Args:
+        end_watches: called with a test for workspaces and a (group, plural) that they serve no longer.
+    """
+
+    def __init__(self, writer: Writer, registry: Registry, end_watches: EndWatches) -> None:
+        self._writer = writer
+        self._registry = registry
+        self._end_watches = end_watches
+        writer.store.listeners.append(self._observe)
+
+    def _observe(self, collection: Collection, event: Event) -> None:
+        if (collection.group, collection.plural) == CRD.storage:
+            self._definition(event)
+        elif event.deleted:
+            self._gone(collection, event.new.key[0])
+
+    def _definition(self, event: Event) -> None:
+        workspace, _, name = event.new.key
+        if event.deleted:
+            plural, _, group = name.partition(".")
+            self._end_watches(lambda other: self._serves(workspace, name, other), (group, plural))
+            self._registry.set_custom(workspace, name, ())
+            return
+        obj = event.new.decode(CRD.head)
+        self._registry.set_custom(workspace, name, resources_of(obj))
+        status = self._status(obj)
+        target = Target(workspace, CRD, "", name, "status")
+        if status != obj.get("status"):
+            self._writer.update(target, event.new, obj | {"status": status}, _MANAGER, patch=True)
+        elif event.new.deleting:
+            self._tear_down(workspace, name, obj)
+
+    def _status(self, obj: dict[str, Any]) -> dict[str, Any]:
+        spec = obj["spec"]
+        before = obj.get("status") or {}
+        storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+        stored = list(before.get("storedVersions") or ())
+        if storage not in stored:
+            stored.append(storage)
+        conditions = {condition["type"]: condition for condition in before.get("conditions") or ()}
+        wanted = [
+            ("NamesAccepted", "NoConflicts", "no conflicts found"),
+            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ]
+        if "deletionTimestamp" in obj["metadata"]:
+            wanted.append(("Terminating", "InstanceDeletionInProgress", "CustomResource deletion is in progress"))
+        for kind, reason, message in wanted:
+            if kind not in conditions:
+                conditions[kind] = {
+                    "type": kind,
+                    "status": "True",
+                    "lastTransitionTime": self._writer.timestamp(),
+                    "reason": reason,
+                    "message": message,
+                }
+        return {"conditions": list(conditions.values()), "acceptedNames": spec["names"], "storedVersions": stored}
+
+    def _tear_down(self, workspace: str, name: str, obj: dict[str, Any]) -> None:
+        if CRD_CLEANUP not in obj["metadata"].get("finalizers", ()):
+            return
+        plural, _, group = name.partition(".")
+        collection = self._writer.store.collection(group, plural)
+        resources = self._registry.custom(workspace, name)
+        left = [key for key in collection.keys if self._serves(workspace, name, key[0])]
+        for key in left:
+            target = Target(key[0], resources[0], key[1], key[2]) if resources else None
+            record = collection.records.get(key)
+            if record is None:
+                continue
+            if target is None:
+                # No version is served any more, so nobody could take a finalizer off.
+                collection.remove(key)
+            elif not record.deleting:
+                delete(self._writer, target, DeleteOptions())
+        self._gone(collection, workspace)
+
+    def _serves(self, workspace: str, name: str, other: str) -> bool:
+        """Whether the CRD of `workspace` is the one that serves `other`."""
+        return other == workspace or (workspace == ROOT and not self._registry.defines(other, name))
+
+    def _gone(self, collection: Collection, workspace: str) -> None:
+        """Let a CRD go when the last of its objects has gone."""
+        name = f"{collection.plural}.{collection.group}"
+        definitions = self._writer.store.collection(*CRD.storage)
+        for place in dict.fromkeys((workspace, ROOT)):
+            record = definitions.records.get((place, "", name))
+            if record is None or not record.deleting:
+                continue
+            if any(self._serves(place, name, key[0]) for key in collection.keys):
+                continue
+            obj = record.decode(CRD.head)
+            finalizers = [f for f in obj["metadata"].get("finalizers", ()) if f != CRD_CLEANUP]
+            if finalizers != obj["metadata"].get("finalizers", []):
+                obj["metadata"]["finalizers"] = finalizers
+                self._writer.update(Target(place, CRD, "", name), record, obj, _MANAGER, patch=True)

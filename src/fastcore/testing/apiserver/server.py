@@ -1,0 +1,305 @@
+"""The API on real HTTP: a server in a thread of its own, or in the caller's event loop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from aiohttp import web
+
+from fastcore.testing.apiserver.api import API, BODY_LIMIT, Settings
+from fastcore.testing.apiserver.controllers import BUILT_IN_CONTROLLERS, Controllers
+from fastcore.testing.apiserver.message import Request, Response, error_response
+from fastcore.testing.apiserver.status import too_large
+from fastcore.testing.apiserver.watch import WatchStream
+
+_T = TypeVar("_T")
+_LONGEST_WATCH = (1800.0, 3600.0)
+
+
+class APIServer:
+    """An embedded Kubernetes API server on a TCP port.
+
+    Everything is kept in memory and gone when it stops. Start it as a context manager (`with`: in a thread of its own;
+    `async with`: in the running loop), or with `start()` and `stop()`.
+
+    Args:
+        port: TCP port, 0 for a free one.
+        host: address to bind; loopback unless you know better.
+        token: bearer token that requests must carry; None: none.
+        history: events kept for each kind, > 0; watches and lists from before answer 410.
+        bookmark_period: seconds between bookmarks, > 0.
+        watch_buffer: events that may wait for a slow watch before it is ended, > 0.
+        controllers: which built-in controllers run: "garbage", "namespaces", and "deployments", which makes
+            Deployments report their replicas as ready.
+        settings: the rest; see `Settings`.
+
+    Attributes:
+        url: "http://127.0.0.1:PORT".
+        api: the API behind it; to be touched in the server's thread only (`call`).
+
+    Raises:
+        OSError: the port is taken.
+
+    Example:
+        >>> import urllib.request
+        >>> with APIServer() as server:
+        ...     urllib.request.urlopen(server.url + "/healthz").read()
+        b'ok'
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        token: str | None = None,
+        history: int = 20_000,
+        bookmark_period: float = 60.0,
+        watch_buffer: int = 10_000,
+        controllers: tuple[str, ...] = BUILT_IN_CONTROLLERS,
+        settings: Settings | None = None,
+    ) -> None:
+        if bookmark_period <= 0:
+            raise ValueError(f"bookmark_period must be more than 0 s, not {bookmark_period}")
+        if watch_buffer < 1:
+            raise ValueError(f"watch_buffer must be at least 1, not {watch_buffer}")
+        self._host = host
+        self._port = port
+        self._bookmark_period = bookmark_period
+        self._settings = replace(settings or Settings(), token=token, history=history, watch_buffer=watch_buffer)
+        self._controllers = controllers
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._runner: web.ServerRunner | None = None
+        self.url = ""
+        self.api = API(self._settings)
+        self._running: Controllers | None = None
+
+    # In a thread
+
+    def start(self) -> Self:
+        """Serve from a thread of its own until `stop`; returns when requests can come."""
+        started: threading.Event = threading.Event()
+        failure: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=self._serve_in_thread, args=(started, failure), name="fastcore-apiserver", daemon=True
+        )
+        self._thread.start()
+        started.wait()
+        if failure:
+            self._thread.join()
+            self._thread = None
+            raise failure[0]
+        return self
+
+    def _serve_in_thread(self, started: threading.Event, failure: list[BaseException]) -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            loop = runner.get_loop()
+            try:
+                runner.run(self.astart())
+            except BaseException as error:
+                failure.append(error)
+                started.set()
+                return
+            started.set()
+            loop.run_forever()
+            runner.run(self.astop())
+
+    def stop(self) -> None:
+        """End every connection and the thread; may be called more than once."""
+        if self._thread is None:
+            return
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # In a running loop
+
+    async def astart(self) -> Self:
+        """Serve from the running loop until `astop`."""
+        self._loop = asyncio.get_running_loop()
+        self._running = Controllers(self.api, self._controllers, self._loop.call_soon)
+        self._runner = web.ServerRunner(web.Server(self._handle), handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        port = self._runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def astop(self) -> None:
+        """Stop serving; may be called more than once."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        self.api.cut_watches()
+        if self._running is not None:
+            self._running.stop()
+        await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        return await self.astart()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.astop()
+
+    # For tests
+
+    def call(self, function: Callable[[], _T], timeout: float = 10.0) -> _T:
+        """Run a function in the server's thread, between two requests, and return what it returns."""
+        if self._thread is None or threading.current_thread() is self._thread:
+            return function()
+        assert self._loop is not None
+
+        async def run() -> _T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(timeout)
+
+    def cut_watches(self) -> int:
+        """End every running watch, as a restart would; returns how many there were."""
+        return self.call(self.api.cut_watches)
+
+    def compact(self, revision: int | None = None) -> None:
+        """Forget the history up to a revision (None: up to now): older watches, lists and tokens answer 410."""
+        self.call(lambda: self.api.store.compact(revision))
+
+    def kubeconfig(self, path: str | os.PathLike[str], workspaces: tuple[str, ...] = ()) -> str:
+        """Write a kubeconfig, readable by its owner only, and return its path.
+
+        The context "fastcore" has no workspace; each name in `workspaces` gets a context of its own.
+        """
+        user = {"token": self._settings.token} if self._settings.token else {}
+        servers = {"fastcore": self.url} | {name: f"{self.url}/clusters/{name}" for name in workspaces}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": url}} for name, url in servers.items()],
+            "users": [{"name": "admin", "user": user}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}} for name in servers],
+            "current-context": "fastcore",
+        }
+        place = Path(path)
+        # Created with its final mode: a token must never be readable by others, not even for a moment.
+        place.unlink(missing_ok=True)
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(config, indent=1))
+        return str(place)
+
+    # HTTP
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        try:
+            body = await _read_body(http) if http.body_exists else b""
+        except ValueError:
+            return _carry(error_response(too_large(BODY_LIMIT)))
+        answer = self.api.handle(
+            Request(http.method, http.rel_url.raw_path, http.rel_url.raw_query_string, _Headers(http.headers), body)
+        )
+        if isinstance(answer, Response):
+            return _carry(answer)
+        return await self._stream(http, answer)
+
+    async def _stream(self, http: web.BaseRequest, stream: WatchStream) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        ready = asyncio.Event()
+        stream.wake = ready.set
+        timeout = stream.options.timeout or random.uniform(*_LONGEST_WATCH)
+
+        def mark() -> None:
+            nonlocal timer
+            stream.bookmark()
+            timer = loop.call_later(self._bookmark_period, mark)
+
+        def finish() -> None:
+            stream.bookmark()
+            stream.end()
+
+        timer = loop.call_later(self._bookmark_period, mark)
+        end = loop.call_later(timeout, finish)
+        try:
+            await response.prepare(http)
+            while True:
+                ready.clear()
+                lines = stream.take()
+                if lines:
+                    await response.write(lines)
+                elif stream.ended:
+                    break
+                else:
+                    await ready.wait()
+            with contextlib.suppress(ConnectionError):
+                await response.write_eof()
+        except ConnectionError:
+            pass  # the client has gone
+        finally:
+            timer.cancel()
+            end.cancel()
+            self.api.finished(stream)
+        return response
+
+
+class _Headers(dict[str, str]):
+    """Headers as the API looks them up: aiohttp's mapping ignores case already."""
+
+    def __init__(self, headers: Any) -> None:
+        super().__init__()
+        self._headers = headers
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._headers.get(name, default)
+
+
+async def _read_body(http: web.BaseRequest) -> bytes:
+    length = http.content_length
+    if length is not None and length > BODY_LIMIT:
+        raise ValueError(length)
+    if length is not None:
+        return await http.content.read(-1)
+    chunks = bytearray()
+    async for chunk in http.content.iter_chunked(64 * 1024):
+        chunks += chunk
+        if len(chunks) > BODY_LIMIT:
+            raise ValueError(len(chunks))
+    return bytes(chunks)
+
+
+def _carry(answer: Response) -> web.Response:
+    response = web.Response(body=answer.body, status=answer.code)
+    response.headers["Content-Type"] = answer.content_type
+    for name, value in answer.headers:
+        response.headers.add(name, value)
+    return response
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop where it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
