@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastcore._ext import bucket as bucket
     from fastcore._ext import diff as diff
     from fastcore._ext import fingerprint as fingerprint
+    from fastcore._ext import keyed as keyed
     from fastcore._ext import lru as lru
     from fastcore._ext import patch as patch
     from fastcore._ext import pool as pool
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
 IMPLEMENTATION = "py" if PURE else "ext"
 
-PRIMITIVES = frozenset({"backoff", "breaker", "bucket", "diff", "fingerprint", "lru", "patch", "pool", "queue", "ttl"})
+PRIMITIVES = frozenset(
+    {"backoff", "breaker", "bucket", "diff", "fingerprint", "keyed", "lru", "patch", "pool", "queue", "ttl"}
+)
 
 
 def __getattr__(name: str) -> ModuleType:

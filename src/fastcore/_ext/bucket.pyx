@@ -23,6 +23,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.credit cimport CREDITS, INFINITY, accrued, covers, later, tokens_of, wait_ns
+from fastcore._ext.instant cimport instant
 
 
 cdef double checked_rate(object rate) except? -1.0:
@@ -95,11 +96,12 @@ cdef class Reservation:
             now = self._bucket._last if self._explicit else self._bucket._held(now)
             self._bucket._restore(self, now)
 
-    def cancel_at(self, int64_t t, /):
+    def cancel_at(self, t, /):
         """Do what `cancel` does as if it were `t` (integer nanoseconds)."""
+        cdef int64_t now = instant(t)
         if self.ok:
             with cython.critical_section(self._bucket):
-                self._bucket._restore(self, t)
+                self._bucket._restore(self, now)
 
     def __repr__(self):
         return f"Reservation(ok={self.ok}, delay={self.delay!r})"
@@ -161,7 +163,7 @@ cdef class TokenBucket:
     # --- deciding: the caller holds the section, t is a time and not a clock
 
     cdef int64_t _read_clock(self) except? -1:
-        return monotonic_ns() if self._clock is None else self._clock()
+        return monotonic_ns() if self._clock is None else instant(self._clock())
 
     cdef int64_t _held(self, int64_t now) noexcept:
         """Never before a time that was seen, by this thread or by one that read the clock later and got here first."""
@@ -302,36 +304,41 @@ cdef class TokenBucket:
 
     # --- with explicit time
 
-    def allow_at(self, int64_t t, double n=1):
+    def allow_at(self, t, double n=1):
         """Do what `allow` does as if it were `t` (integer nanoseconds)."""
+        cdef int64_t now = instant(t)
         cdef double cost = checked_cost(n)
         with cython.critical_section(self):
-            return self._take(t, cost)
+            return self._take(now, cost)
 
-    def reserve_at(self, int64_t t, double n=1, *, max_delay=None):
+    def reserve_at(self, t, double n=1, *, max_delay=None):
         """Do what `reserve` does as if it were `t` (integer nanoseconds)."""
+        cdef int64_t now = instant(t)
         cdef double cost = checked_cost(n)
         cdef int64_t limit = duration_ns(max_delay)
         with cython.critical_section(self):
-            return self._promise(t, cost, self._reserve(t, cost, limit), True)
+            return self._promise(now, cost, self._reserve(now, cost, limit), True)
 
-    def tokens_at(self, int64_t t, /):
+    def tokens_at(self, t, /):
         """Tokens that the bucket would hold at `t` (integer nanoseconds); negative while reservations are owed."""
+        cdef int64_t now = instant(t)
         with cython.critical_section(self):
-            return tokens_of(self._at(t), self._rate)
+            return tokens_of(self._at(now), self._rate)
 
-    def set_rate_at(self, int64_t t, rate, /):
+    def set_rate_at(self, t, rate, /):
         """Change the rate as of `t` (integer nanoseconds); what accrued before stays."""
+        cdef int64_t now = instant(t)
         cdef double per_second = checked_rate(rate)
         with cython.critical_section(self):
-            self._settle(t)
+            self._settle(now)
             self._rate = per_second
 
-    def set_burst_at(self, int64_t t, burst, /):
+    def set_burst_at(self, t, burst, /):
         """Change the burst as of `t` (integer nanoseconds); what accrued before stays, up to the new burst."""
+        cdef int64_t now = instant(t)
         cdef double full = checked_full(burst)
         with cython.critical_section(self):
-            self._settle(t)
+            self._settle(now)
             self._full = full
 
     cdef void _settle(self, int64_t t) noexcept:

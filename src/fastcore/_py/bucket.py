@@ -88,7 +88,7 @@ class Reservation:
         if not self.ok:
             return
         bucket = self._bucket
-        now = 0 if self._explicit else bucket._clock()
+        now = 0 if self._explicit else bucket._read_clock()
         with bucket._lock:
             now = bucket._last if self._explicit else bucket._held(now)
             bucket._restore(self, now)
@@ -124,6 +124,9 @@ class TokenBucket:
         self._clock = time.monotonic_ns if clock is None else clock
         self._sleep = time.sleep if sleep is None else sleep
         self._lock = RLock()
+
+    def _read_clock(self) -> int:
+        return checked_time(self._clock())
 
     # --- deciding: the caller holds the lock, t is a time and not a clock
 
@@ -192,7 +195,7 @@ class TokenBucket:
     def allow(self, n: float = 1) -> bool:
         """Take `n` tokens if they are there; never waits."""
         cost = checked_cost(n)
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             return self._take(self._held(now), cost)
 
@@ -200,7 +203,7 @@ class TokenBucket:
         """Take `n` tokens now for use after `delay` seconds; not ok if that can never be, or exceeds `max_delay`."""
         cost = checked_cost(n)
         limit = duration_ns(max_delay)
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             now = self._held(now)
             return self._promise(now, cost, self._reserve(now, cost, limit), False)
@@ -211,7 +214,7 @@ class TokenBucket:
         limit = duration_ns(timeout)
         if limit < 0:
             raise WaitTimeout(f"the timeout of {timeout!r} s has passed")
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             now = self._held(now)
             wait = self._reserve(now, cost, limit)
@@ -292,7 +295,7 @@ class TokenBucket:
     @property
     def tokens(self) -> float:
         """Tokens in the bucket now; negative while reservations are owed."""
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             return tokens_of(self._at(self._held(now)), self._rate)
 
@@ -304,7 +307,7 @@ class TokenBucket:
     @rate.setter
     def rate(self, rate: float) -> None:
         per_second = checked_rate(rate)
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             self._settle(self._held(now))
             self._rate = per_second
@@ -317,7 +320,7 @@ class TokenBucket:
     @burst.setter
     def burst(self, burst: float) -> None:
         full = checked_full(burst)
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             self._settle(self._held(now))
             self._full = full
@@ -326,7 +329,7 @@ class TokenBucket:
 
     def when(self, item: object, /) -> float:
         """Seconds until `item` may run: a reservation of one token that is never cancelled; `math.inf` for never."""
-        now = self._clock()
+        now = self._read_clock()
         with self._lock:
             wait = self._reserve(self._held(now), CREDITS, INT64_MAX)
         return wait / 1e9 if wait >= 0 else math.inf
