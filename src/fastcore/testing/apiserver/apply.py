@@ -147,7 +147,8 @@ def track_update(
         `live` (but not through a subresource); `[{}]` empties them.
 
     Returns:
-        A new object. If no field changed, its managedFields are those of `live` with their times (WR-3).
+        A new object. If no field changed, its managedFields are those of `live` with their times (WR-3). An object
+        without managedFields stays without.
     """
     kind = schema or DEDUCED
     given = (new.get("metadata") or {}).get("managedFields")
@@ -157,9 +158,11 @@ def track_update(
         claims = {}
     else:
         claims = decode(new) or decode(live)
+    target = _without_managed_fields(new)
+    if live is not None and not claims:  # cleared: nobody is tracked until the next apply
+        return target
     version = new.get("apiVersion", "")
     owner = Owner(manager or "unknown", "Update", version, subresource)
-    target = _without_managed_fields(new)
     changes = compare(_without_managed_fields(live or {}), target, kind)
     taken = _owned(fieldset.union(changes.modified, changes.added))
     _settle(claims, None, changes, force=True)

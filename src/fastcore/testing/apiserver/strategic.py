@@ -78,7 +78,7 @@ def _merge_value(live: Any, value: Any, kind: TypeSchema | None, order: list[Any
     if "merge" not in kind.strategies:
         return value
     merged = _merge_items(before, value, kind) if kind.merge_key else _merge_primitives(before, value)
-    return merged if order is None else _ordered(merged, before, order, kind)
+    return _ordered(merged, before, value if order is None else order, kind)
 
 
 def _merge_primitives(live: list[Any], value: list[Any]) -> list[Any]:
@@ -107,19 +107,20 @@ def _merge_items(live: list[Any], value: list[Any], kind: TypeSchema) -> list[An
 
 
 def _ordered(items: list[Any], live: list[Any], order: list[Any], kind: TypeSchema) -> list[Any]:
-    """`items` in the order of the patch; those it does not name keep their place relative to what they followed."""
+    """`items` in the order of the patch; one that the patch does not name keeps its place before the next one that
+    was behind it already, if there is one."""
 
-    def identity(item: Any) -> Any:
-        return item.get(kind.merge_key) if isinstance(item, dict) else item
+    def identity(item: Any) -> str:
+        return repr(item.get(kind.merge_key) if isinstance(item, dict) else item)
 
-    wanted = [identity(item) for item in order]
-    named = sorted((i for i in items if identity(i) in wanted), key=lambda item: wanted.index(identity(item)))
-    position = {repr(identity(item)): index for index, item in enumerate(live)}
-    out: list[Any] = []
+    wanted = {identity(item): index for index, item in reversed(list(enumerate(order)))}
+    position = {identity(item): index for index, item in enumerate(live)}
+    named = sorted((item for item in items if identity(item) in wanted), key=lambda item: wanted[identity(item)])
     rest = [item for item in items if identity(item) not in wanted]
+    out: list[Any] = []
     for item in named:
-        here = position.get(repr(identity(item)), len(live))
-        while rest and position.get(repr(identity(rest[0])), len(live)) < here:
+        here = position.get(identity(item), -1)
+        while rest and position.get(identity(rest[0]), here) < here:
             out.append(rest.pop(0))
         out.append(item)
     return out + rest
