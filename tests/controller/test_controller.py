@@ -307,7 +307,7 @@ async def test_a_cache_that_does_not_sync_fails_the_start() -> None:
     problem = WaitTimeout("the informer of configmaps in blue did not sync within 0.01 s; last error: 403")
     controller = make(reconcile, StillInformer(problem), cache_sync_timeout=0.01)
     controller.enqueue(ONE)
-    with pytest.raises(CacheSyncTimeout, match="'loop'.*configmaps in blue.*403"):
+    with pytest.raises(CacheSyncTimeout, match=r"'loop'.*configmaps in blue.*403"):
         await controller.run()
     await controller.stop()
     assert calls == []

@@ -281,7 +281,8 @@ class Manager:
         def restore() -> None:
             while before:
                 number, handler = before.popitem()
-                signal.signal(number, handler)
+                if signal.getsignal(number) is received:
+                    signal.signal(number, handler)
 
         def received(number: int, frame: FrameType | None) -> None:
             restore()
