@@ -245,6 +245,7 @@ class History(RuleBasedStateMachine):
         self.store = Store()
         self.store.add_index("label", labels)
         self.mirror = {}
+        self.read = {}
         self.told(self.store.replace([], "1"))
 
     def told(self, changes):
@@ -303,9 +304,8 @@ class History(RuleBasedStateMachine):
         answer = self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1)))
         revision = int(answer["metadata"]["resourceVersion"])
         self.told(self.store.observe(answer))
-        held = self.store.objects.get(("default", answer["metadata"]["name"]))
-        seen = int(self.store.revision)
-        assert seen >= revision or (held and int(held["metadata"]["resourceVersion"]) >= revision), "our write is read"
+        name = answer["metadata"]["name"]
+        self.read[name] = max(revision, self.read.get(name, 0))
 
     @rule(data=st.data())
     def a_relist(self, data):
@@ -326,6 +326,13 @@ class History(RuleBasedStateMachine):
     @invariant()
     def handlers_know_what_the_store_holds(self):
         assert {key[1]: obj for key, obj in self.store.objects.items()} == self.mirror
+
+    @invariant()
+    def our_writes_are_read(self):
+        """WR-8: from its answer on, no read goes back behind our write, unless the watch has passed it."""
+        for name, revision in self.read.items():
+            held = self.store.objects.get(("default", name))
+            assert int(self.store.revision) >= revision or int(held["metadata"]["resourceVersion"]) >= revision
 
     @invariant()
     def indexes_know_what_the_store_holds(self):
