@@ -22,7 +22,10 @@ class Implementation:
         self.name = name
 
     def __getattr__(self, module: str) -> ModuleType:
-        return importlib.import_module(f"fastcore._{self.name}.{module}")
+        try:
+            return importlib.import_module(f"fastcore._{self.name}.{module}")
+        except ModuleNotFoundError as error:  # hypothesis asks every argument for attributes of its own
+            raise AttributeError(f"no module {module!r} in fastcore._{self.name}") from error
 
     def __repr__(self) -> str:
         return self.name
