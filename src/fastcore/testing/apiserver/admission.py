@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from fastcore.testing.apiserver import kinds
+from fastcore.testing.apiserver import custom, kinds
 from fastcore.testing.apiserver import metadata as meta
-from fastcore.testing.apiserver.builtin import type_for
+from fastcore.testing.apiserver.builtin import definitions, type_for
 from fastcore.testing.apiserver.decode import DecodeError, decode, dropped
 from fastcore.testing.apiserver.events import from_core, to_core
 from fastcore.testing.apiserver.registry import Registry
@@ -40,7 +40,7 @@ class Admission:
         found = self._compiled.get(resource)
         if found is None:
             schema = resource.schema or {}
-            found = self._compiled[resource] = (Schema(schema), TypeSchema.of(schema, {}))
+            found = self._compiled[resource] = (Schema(schema), TypeSchema.of(schema, definitions()))
         return found
 
     def read(self, target: Target, record: Record) -> dict[str, Any]:
@@ -126,24 +126,33 @@ class Admission:
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {problem}'
         )
 
-    def complete(self, target: Target, obj: dict[str, Any], live: dict[str, Any] | None) -> None:
-        """Fill in defaults and check every rule of the kind.
+    def default(self, target: Target, obj: dict[str, Any]) -> None:
+        """Fill in the defaults, in place."""
+        resource = target.resource
+        if resource.custom:
+            self._custom(resource)[0].default(obj)
+        elif resource.kind == "CustomResourceDefinition":
+            custom.set_defaults(obj)
+        else:
+            kinds.set_defaults(resource.group, resource.kind, obj)
+
+    def check(self, target: Target, obj: dict[str, Any], live: dict[str, Any] | None) -> None:
+        """Fill in what the server assigns, and check every rule of the kind.
 
         Raises:
             StatusError: 422.
         """
         resource = target.resource
+        causes = meta.validate(resource, obj["metadata"])
+        if live is not None:
+            causes += meta.validate_update(live["metadata"], obj["metadata"])
         if resource.custom:
-            schema = self._custom(resource)[0]
-            schema.default(obj)
-            causes = meta.validate(resource, obj["metadata"]) + schema.validate(obj)
+            causes += self._custom(resource)[0].validate(obj)
+        elif resource.kind == "CustomResourceDefinition":
+            causes += custom.validate(obj)
         else:
-            kinds.set_defaults(resource.group, resource.kind, obj)
-            causes = meta.validate(resource, obj["metadata"]) + kinds.validate(resource.group, resource.kind, obj, live)
-            if resource.kind == "CustomResourceDefinition":
-                from fastcore.testing.apiserver.crds import complete
-
-                causes += complete(obj)
+            kinds.assign(resource.group, resource.kind, obj)
+            causes += kinds.validate(resource.group, resource.kind, obj, live)
         if causes:
             raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), causes)
 

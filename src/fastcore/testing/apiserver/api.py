@@ -271,7 +271,7 @@ class API:
         if request.method != "POST" or parts != name:
             return None
         review = parse_object(request.body, request.headers.get("content-type", ""), "SelfSubjectAccessReview")
-        return json_response(review | {"status": {"allowed": True}}, 201)
+        return json_response({"metadata": {}} | review | {"status": {"allowed": True}}, 201)
 
     def _describe(self, request: Request, workspace: str | None, parts: list[str]) -> Response:
         """Everything that is about the server rather than about objects."""

@@ -1,12 +1,12 @@
-"""CustomResourceDefinitions: checked and completed when applied, served at once, torn down with their objects."""
+"""CustomResourceDefinitions at work: served as soon as they are stored, torn down with their objects."""
 
 from collections.abc import Callable
 from typing import Any
 
+from fastcore.testing.apiserver.custom import resources_of
 from fastcore.testing.apiserver.deletes import CRD_CLEANUP, DeleteOptions, delete
 from fastcore.testing.apiserver.registry import Registry
-from fastcore.testing.apiserver.resources import BUILT_IN, CUSTOM_VERBS, Column, Resource, Scale
-from fastcore.testing.apiserver.status import Cause
+from fastcore.testing.apiserver.resources import BUILT_IN
 from fastcore.testing.apiserver.storage import Collection, Event
 from fastcore.testing.apiserver.target import ROOT, Target
 from fastcore.testing.apiserver.writes import Options, Writer
@@ -14,95 +14,6 @@ from fastcore.testing.apiserver.writes import Options, Writer
 CRD = next(resource for resource in BUILT_IN if resource.kind == "CustomResourceDefinition")
 EndWatches = Callable[[Callable[[str], bool], tuple[str, str]], None]
 _MANAGER = Options(manager="kube-apiserver")
-
-
-def complete(obj: dict[str, Any]) -> list[Cause]:
-    """Fill in a CRD's defaults in place, and name every rule that it breaks."""
-    spec = obj.setdefault("spec", {})
-    names = spec.setdefault("names", {})
-    causes = [Cause.required(f"spec.{path}") for path in ("group", "scope", "versions") if not spec.get(path)] + [
-        Cause.required(f"spec.names.{path}") for path in ("plural", "kind") if not names.get(path)
-    ]
-    if causes:
-        return causes
-    names.setdefault("singular", names["kind"].lower())
-    names.setdefault("listKind", f"{names['kind']}List")
-    spec.setdefault("conversion", {"strategy": "None"})
-    if obj["metadata"].get("name") != f"{names['plural']}.{spec['group']}":
-        name = f'"{obj["metadata"].get("name", "")}"'
-        causes.append(Cause.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
-    if spec["scope"] not in ("Namespaced", "Cluster"):
-        causes.append(Cause.unsupported("spec.scope", f'"{spec["scope"]}"', ("Cluster", "Namespaced")))
-    versions = spec["versions"]
-    for index, version in enumerate(versions):
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        field = f"spec.versions[{index}].schema.openAPIV3Schema"
-        if not schema:
-            causes.append(Cause.required(field))
-        elif schema.get("type") != "object":
-            causes.append(Cause.invalid(f"{field}.type", f'"{schema.get("type", "")}"', "must be object at the root"))
-    if len({version.get("name") for version in versions}) != len(versions):
-        causes.append(Cause.invalid("spec.versions", "[]", "must contain unique version names"))
-    storage = [version["name"] for version in versions if version.get("storage") and version.get("name")]
-    if len(storage) != 1:
-        causes.append(Cause.invalid("spec.versions", "[]", "must have exactly one version marked as storage version"))
-    return causes
-
-
-def resources_of(obj: dict[str, Any]) -> list[Resource]:
-    """What a CRD serves, one resource a version."""
-    spec = obj["spec"]
-    names = spec["names"]
-    return [
-        Resource(
-            spec["group"],
-            version["name"],
-            names["kind"],
-            names["plural"],
-            namespaced=spec["scope"] == "Namespaced",
-            short_names=tuple(names.get("shortNames", ())),
-            singular=names["singular"],
-            list_kind=names["listKind"],
-            categories=tuple(names.get("categories", ())),
-            verbs=CUSTOM_VERBS,
-            status="status" in (version.get("subresources") or {}),
-            scale=_scale((version.get("subresources") or {}).get("scale")),
-            unconditional_update=False,
-            custom=True,
-            fields={
-                field["jsonPath"].removeprefix("."): _path(field["jsonPath"])
-                for field in version.get("selectableFields", ())
-            },
-            schema=version["schema"]["openAPIV3Schema"],
-            columns=tuple(
-                Column(
-                    column["name"],
-                    column["type"],
-                    column["jsonPath"],
-                    column.get("format", ""),
-                    column.get("description", ""),
-                    column.get("priority", 0),
-                )
-                for column in version.get("additionalPrinterColumns", ())
-            ),
-            terminating="deletionTimestamp" in obj["metadata"],
-        )
-        for version in spec["versions"]
-        if version.get("served")
-    ]
-
-
-def _path(json_path: str) -> tuple[str, ...]:
-    return tuple(part for part in json_path.split(".") if part)
-
-
-def _scale(spec: dict[str, str] | None) -> Scale | None:
-    if not spec:
-        return None
-    selector = spec.get("labelSelectorPath")
-    return Scale(
-        _path(spec["specReplicasPath"]), _path(spec["statusReplicasPath"]), _path(selector) if selector else None
-    )
 
 
 class CRDs:

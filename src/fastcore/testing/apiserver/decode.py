@@ -107,7 +107,7 @@ def _members(shape: _Shape, obj: dict[str, Any], path: str, unknown: list[str]) 
             out[key] = value
         elif value is not None:
             kept = _value(child, value, here, unknown, shape.name)
-            if not (child.members is None and (kept == [] or kept == {}) and child is not _ANYTHING):
+            if kept or (child.items is None and child.values is None):
                 out[key] = kept
     return out
 
@@ -131,7 +131,7 @@ def _value(shape: _Shape, value: Any, path: str, unknown: list[str], owner: str)
             return {
                 key: ""
                 if item is None and values.types == (str,)
-                else _value(values, item, f"{path}.{key}", unknown, owner)
+                else _value(values, item, path if values.types else f"{path}.{key}", unknown, owner)
                 for key, item in value.items()
             }
         raise _wrong(value, owner, path, f"map[string]{shape.values.go_type or shape.values.name}")

@@ -144,9 +144,13 @@ def _job(obj: _Object) -> None:
         spec["completions"] = 1
     _defaults(spec, parallelism=1)
     obj.setdefault("status", {})
-    metadata = obj["metadata"]
-    if spec["manualSelector"] or "uid" not in metadata:
+
+
+def _tie_job(obj: _Object) -> None:
+    spec = obj["spec"]
+    if spec["manualSelector"]:
         return
+    metadata = obj["metadata"]
     # What ties a job to its pods: labels that no other job has, and the selector for them.
     uid = metadata["uid"]
     labels = {
@@ -167,6 +171,9 @@ def _pod(obj: _Object) -> None:
     spec = obj.setdefault("spec", {})
     _pod_spec(spec)
     _defaults(spec, priority=0, enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority")
+
+
+def _new_pod(obj: _Object) -> None:
     _defaults(obj.setdefault("status", {}), phase="Pending", qosClass="BestEffort")
 
 
@@ -178,14 +185,20 @@ def _service(obj: _Object) -> None:
             _defaults(port, targetPort=port["port"])
     _defaults(spec, type="ClusterIP", sessionAffinity="None")
     if spec["type"] != "ExternalName":
-        _defaults(spec, internalTrafficPolicy="Cluster", ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
-        if "clusterIP" not in spec and "uid" in obj["metadata"]:
-            # A stable address made from the uid: nothing listens there, so collisions hurt nobody.
-            host = int(obj["metadata"]["uid"].replace("-", ""), 16) % (2**16 - 2) + 1
-            spec["clusterIP"] = str(ipaddress.IPv4Address("10.0.0.0") + host)
-        if "clusterIP" in spec:
-            _defaults(spec, clusterIPs=[spec["clusterIP"]])
+        _defaults(spec, internalTrafficPolicy="Cluster")
     obj.setdefault("status", {}).setdefault("loadBalancer", {})
+
+
+def _address(obj: _Object) -> None:
+    spec = obj["spec"]
+    if spec["type"] == "ExternalName":
+        return
+    _defaults(spec, ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
+    if "clusterIP" not in spec:
+        # A stable address made from the uid: nothing listens there, so collisions hurt nobody.
+        host = int(obj["metadata"]["uid"].replace("-", ""), 16) % (2**16 - 2) + 1
+        spec["clusterIP"] = str(ipaddress.IPv4Address("10.0.0.0") + host)
+    _defaults(spec, clusterIPs=[spec["clusterIP"]])
 
 
 def _secret(obj: _Object) -> None:
@@ -198,6 +211,9 @@ def _namespace(obj: _Object) -> None:
     name = obj["metadata"].get("name", "")
     if name:
         obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+
+
+def _new_namespace(obj: _Object) -> None:
     obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
     obj.setdefault("status", {}).setdefault("phase", "Active")
 
@@ -218,8 +234,11 @@ def _role(obj: _Object) -> None:
     _defaults(obj, rules=None)
 
 
+def _lease(obj: _Object) -> None:
+    _defaults(obj, spec={})
+
+
 _DEFAULTS: dict[tuple[str, str], Callable[[_Object], None]] = {
-    ("", "Event"): _event,
     ("", "Namespace"): _namespace,
     ("", "Pod"): _pod,
     ("", "Secret"): _secret,
@@ -229,6 +248,15 @@ _DEFAULTS: dict[tuple[str, str], Callable[[_Object], None]] = {
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
     ("batch", "Job"): _job,
+}
+# What the server assigns belongs to no field manager, unlike defaults.
+_ASSIGNED: dict[tuple[str, str], Callable[[_Object], None]] = {
+    ("", "Event"): _event,
+    ("", "Namespace"): _new_namespace,
+    ("", "Pod"): _new_pod,
+    ("", "Service"): _address,
+    ("batch", "Job"): _tie_job,
+    ("coordination.k8s.io", "Lease"): _lease,
     ("rbac.authorization.k8s.io", "ClusterRole"): _role,
     ("rbac.authorization.k8s.io", "Role"): _role,
 }
@@ -236,8 +264,15 @@ _SELECTING = frozenset({"DaemonSet", "Deployment", "Job", "ReplicaSet", "Statefu
 
 
 def set_defaults(group: str, kind: str, obj: _Object) -> None:
-    """Fill in what the real server fills in, in place; an object without uid is not yet one."""
+    """Fill in what the kind says of members that are left out, in place."""
     setter = _DEFAULTS.get((group, kind))
+    if setter is not None:
+        setter(obj)
+
+
+def assign(group: str, kind: str, obj: _Object) -> None:
+    """Fill in what only the server decides, in place; after the managed fields have been worked out."""
+    setter = _ASSIGNED.get((group, kind))
     if setter is not None:
         setter(obj)
 

@@ -91,9 +91,11 @@ def validate(resource: Resource, metadata: dict[str, Any]) -> list[Cause]:
                 f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes",
             )
         )
-    for finalizer in metadata.get("finalizers") or ():
-        if not _is_qualified(finalizer):
-            causes.append(Cause.invalid("metadata.finalizers", f'"{finalizer}"', "name part must be a qualified name"))
+    causes.extend(
+        Cause.invalid("metadata.finalizers", f'"{finalizer}"', "name part must be a qualified name")
+        for finalizer in metadata.get("finalizers") or ()
+        if not _is_qualified(finalizer)
+    )
     causes.extend(_owners(metadata.get("ownerReferences") or ()))
     return causes
 
@@ -122,7 +124,7 @@ def _is_qualified(key: str) -> bool:
 
 
 def _pair(field: str, key: str, value: str, *, labels: bool) -> list[Cause]:
-    causes = []
+    causes: list[Cause] = []
     if not _is_qualified(key if labels else key.lower()):
         causes.append(
             Cause.invalid(
@@ -138,16 +140,16 @@ def _pair(field: str, key: str, value: str, *, labels: bool) -> list[Cause]:
             Cause.invalid(
                 field,
                 f'"{value}"',
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-                "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-                "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+                "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
+                "used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
             )
         )
     return causes
 
 
 def _owners(owners: list[dict[str, Any]] | tuple[()]) -> list[Cause]:
-    causes = []
+    causes: list[Cause] = []
     controllers = 0
     for index, owner in enumerate(owners):
         field = f"metadata.ownerReferences[{index}]"

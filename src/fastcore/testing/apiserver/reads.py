@@ -138,9 +138,9 @@ def _next_page(
     token: str,
     query: dict[str, str],
 ) -> Page:
+    revision, after = _read_token(token)
     if query.get("resourceVersion", "") not in ("", "0"):
         raise bad_request("specifying resource version is not allowed when using continue")
-    revision, after = _read_token(token)
     if revision < 0:
         revision = store.revision
     try:

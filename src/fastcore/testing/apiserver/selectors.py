@@ -171,6 +171,8 @@ def parse_fields(text: str, supported: Collection[str]) -> tuple[tuple[str, bool
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         name, value = term[: found.start()], term[found.end() :]
         if name not in supported:
+            if len(supported) > 2:
+                raise bad_request(f"field label not supported: {name}")
             known = ", ".join(f'"{field}"' for field in supported)
             raise bad_request(f'"{name}" is not a known field selector: only {known}')
         out.append((name, found[0] != "!=", re.sub(r"\\(.)", r"\1", value)))

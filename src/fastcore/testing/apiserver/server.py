@@ -1,7 +1,6 @@
 """The API on real HTTP: a server in a thread of its own, or in the caller's event loop."""
 
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -9,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import web
 
@@ -133,7 +132,12 @@ class APIServer:
         """Serve from the running loop until `astop`."""
         self._loop = asyncio.get_running_loop()
         self._running = Controllers(self.api, self._controllers, self._loop.call_soon)
-        self._runner = web.ServerRunner(web.Server(self._handle), handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(
+            # Without cancellation an idle watch would outlive its client until the next event.
+            web.Server(self._handle, handler_cancellation=True),
+            handle_signals=False,
+            shutdown_timeout=1.0,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
@@ -213,9 +217,8 @@ class APIServer:
             body = await _read_body(http) if http.body_exists else b""
         except ValueError:
             return _carry(error_response(too_large(BODY_LIMIT)))
-        answer = self.api.handle(
-            Request(http.method, http.rel_url.raw_path, http.rel_url.raw_query_string, _Headers(http.headers), body)
-        )
+        path, _, query = http.raw_path.partition("?")
+        answer = self.api.handle(Request(http.method, path, query, http.headers, body))
         if isinstance(answer, Response):
             return _carry(answer)
         return await self._stream(http, answer)
@@ -228,19 +231,19 @@ class APIServer:
         response.enable_chunked_encoding()
         ready = asyncio.Event()
         stream.wake = ready.set
-        timeout = stream.options.timeout or random.uniform(*_LONGEST_WATCH)
 
         def mark() -> None:
-            nonlocal timer
             stream.bookmark()
-            timer = loop.call_later(self._bookmark_period, mark)
+            timers["mark"] = loop.call_later(self._bookmark_period, mark)
 
         def finish() -> None:
             stream.bookmark()
             stream.end()
 
-        timer = loop.call_later(self._bookmark_period, mark)
-        end = loop.call_later(timeout, finish)
+        timers = {
+            "mark": loop.call_later(self._bookmark_period, mark),
+            "finish": loop.call_later(stream.options.timeout or random.uniform(*_LONGEST_WATCH), finish),
+        }
         try:
             await response.prepare(http)
             while True:
@@ -252,26 +255,15 @@ class APIServer:
                     break
                 else:
                     await ready.wait()
-            with contextlib.suppress(ConnectionError):
-                await response.write_eof()
+            if stream.cut and http.transport is not None:
+                http.transport.abort()
         except ConnectionError:
             pass  # the client has gone
         finally:
-            timer.cancel()
-            end.cancel()
+            for timer in timers.values():
+                timer.cancel()
             self.api.finished(stream)
         return response
-
-
-class _Headers(dict[str, str]):
-    """Headers as the API looks them up: aiohttp's mapping ignores case already."""
-
-    def __init__(self, headers: Any) -> None:
-        super().__init__()
-        self._headers = headers
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._headers.get(name, default)
 
 
 async def _read_body(http: web.BaseRequest) -> bytes:

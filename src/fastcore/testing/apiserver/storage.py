@@ -89,7 +89,8 @@ class Record:
 
 
 def _metadata_start(revision: int) -> bytes:
-    return b'"metadata":{"resourceVersion":"%d",' % revision
+    # An object that only a dry run made has no revision.
+    return b'"metadata":{' if revision == 0 else b'"metadata":{"resourceVersion":"%d",' % revision
 
 
 class Event(NamedTuple):

@@ -60,7 +60,8 @@ def is_true(text: str) -> bool:
 class WatchStream:
     """One watch: collects lines until its carrier takes them.
 
-    The carrier sets `wake`, which is called when there is something to take or the stream has ended.
+    The carrier sets `wake`, which is called when there is something to take or the stream has ended; if `cut` is set
+    then, it breaks the connection instead of closing it in order.
 
     Args:
         store: for the revision of bookmarks.
@@ -86,6 +87,7 @@ class WatchStream:
         self.workspace = workspace
         self.options = options
         self.ended = False
+        self.cut = False
         self.wake: Callable[[], None] | None = None
         self._store = store
         self._view = view
@@ -181,6 +183,7 @@ class WatchStream:
         """End the stream; `drop` throws away what waits. May be called more than once."""
         if drop:
             self._lines = []
+            self.cut = True
         self._collection.unsubscribe(self.workspace, self._on_event)
         self.ended = True
         if self.wake is not None:

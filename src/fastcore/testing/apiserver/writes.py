@@ -114,12 +114,12 @@ class Writer:
             obj.pop("status", None)
         target = target._replace(name=metadata.get("name", ""))
         self.admission.check_place(target)
-        self.admission.complete(target, obj, None)
-        collection = self.collection(target)
-        if target.key in collection.records:
-            raise already_exists(resource.group, resource.plural, target.name)
+        self.admission.default(target, obj)
         if not tracked:
             obj = self._track(target, None, obj, options)
+        self.admission.check(target, obj, None)
+        if target.key in self.collection(target).records:
+            raise already_exists(resource.group, resource.plural, target.name)
         return Outcome(self._put(target, obj, options), created=True, warnings=warnings)
 
     def update(
@@ -155,13 +155,11 @@ class Writer:
             if "status" in live:
                 obj["status"] = msgspec.json.decode(msgspec.json.encode(live["status"]))
         meta.carry_over(live["metadata"], metadata)
-        self.admission.complete(target, obj, live)
-        causes = meta.validate_update(live["metadata"], metadata)
-        if causes:
-            raise invalid(resource.group, resource.kind, target.name, causes)
+        self.admission.default(target, obj)
         if not tracked:
             obj = self._track(target, live, obj, options)
-            metadata = obj["metadata"]
+        self.admission.check(target, obj, live)
+        metadata = obj["metadata"]
         if whole and (resource.generation or resource.custom) and _spec_changed(target, live, obj):
             metadata["generation"] = live["metadata"].get("generation", 0) + 1
         return self._finish(target, record, live, obj, options, warnings)
@@ -200,7 +198,8 @@ class Writer:
                 resource.plural,
                 target.name,
                 f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{path}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {record.uid}",
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+                f"UID in object meta: {record.uid}",
             )
         version = metadata.get("resourceVersion")
         if not version or version == "0":

@@ -40,7 +40,7 @@ class Controllers:
         self._queue: deque[tuple[Any, Any]] = deque()
         self._queued: set[tuple[Any, Any]] = set()
         self._scheduled = False
-        self._active = [_KINDS[name](api) for name in names]
+        self._active: list[Any] = [_KINDS[name](api) for name in names]
         api.store.listeners.append(self._observe)
         for collection in list(api.store.collections.values()):
             for record in collection.select(None, ""):
