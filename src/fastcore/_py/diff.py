@@ -300,9 +300,10 @@ class _Walk:
         self, a: list[Any], b: list[Any], keyed: "_Keyed", same: int, state: list[Any] | None, depth: int
     ) -> None:
         fields, old_tokens, new_tokens = keyed
-        new_items = dict(zip(new_tokens, b, strict=True))
+        new_items = dict(zip(new_tokens, b, strict=False))
         inner = None
-        for token, old in zip(old_tokens[same:], a[same:], strict=True):
+        for i in range(same, len(old_tokens)):
+            token, old = old_tokens[i], a[i]
             element = _selector(fields, old)
             if state is not None:
                 inner = _step(state, element)
@@ -315,11 +316,11 @@ class _Walk:
                 self.found.append(("remove", [], old, None))
             self.place(before, element)
         present = set(old_tokens)
-        for token, new in zip(new_tokens, b, strict=True):
-            if token not in present:
-                element = _selector(fields, new)
+        for i in range(len(new_tokens)):
+            if new_tokens[i] not in present:
+                element = _selector(fields, b[i])
                 if state is None or _step(state, element) != []:
-                    self.found.append(("add", [element], None, new))
+                    self.found.append(("add", [element], None, b[i]))
 
 
 def _covers(
@@ -377,8 +378,9 @@ def _covers_items(
                 return False
         return True
     fields, live_tokens, desired_tokens = keyed
-    live_items = dict(zip(live_tokens, a, strict=True))
-    for token, wanted in zip(desired_tokens, b, strict=True):
+    live_items = dict(zip(live_tokens, a, strict=False))
+    for i in range(len(desired_tokens)):
+        token, wanted = desired_tokens[i], b[i]
         if state is not None:
             inner = _step(state, _selector(fields, wanted))
             if inner == []:

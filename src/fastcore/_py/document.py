@@ -70,5 +70,5 @@ def equal(a: Any, b: Any, depth: int = 0) -> bool:
             return False
         if depth == MAX_DEPTH:
             raise too_deep()
-        return all(equal(x, y, depth + 1) for x, y in zip(a, b, strict=True))
+        return all(equal(a[i], b[i], depth + 1) for i in range(len(a)))
     return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)
