@@ -123,7 +123,7 @@ class ClientConfig:
     @classmethod
     async def _finish(cls, target: Any, loader: Any, namespace: str) -> Self:
         source = _Credentials(target, loader)
-        authorization, context = await source(False)
+        authorization, context = await source.current()
         config = cls(
             target.host,
             ssl_context=context,
@@ -185,6 +185,10 @@ class _Credentials:
         if self._loader is not None:
             async with asyncio.timeout(_PLUGIN_S):
                 await self._renew(refused)
+        return await self.current()
+
+    async def current(self) -> tuple[str | None, ssl.SSLContext | None]:
+        """What is loaded now."""
         value = await self._target.get_api_key_with_prefix("BearerToken")
         certificate = (self._target.cert_file, self._target.key_file)
         if self._target.host.startswith("https") and (self._context is None or certificate != self._certificate):
