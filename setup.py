@@ -27,7 +27,13 @@ if sys.platform == "win32":
 else:
     compile_args, link_args = ["-O0", "-g3"] if DEBUG else ["-O3", "-g0"], []
     # Generated code keeps helpers that a module may not use.
-    compile_args += ["-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
+    compile_args += [
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-function",
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+    ]
     if SANITIZE:
         flags = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
         compile_args, link_args = [*compile_args, *flags, "-O1"], flags
@@ -58,9 +64,7 @@ directives = {
     "auto_pickle": False,
     "nonecheck": DEBUG,
     "linetrace": COVERAGE,
-    "warn.undeclared": True,
     "warn.unused": True,
-    "warn.unused_arg": True,
     "warn.maybe_uninitialized": True,
 }
 

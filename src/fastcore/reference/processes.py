@@ -93,13 +93,19 @@ class Process:
 
 
 class Server(Process):
-    """The embedded API server; `url` and `kubeconfig` say how to reach it."""
+    """The embedded API server; `url` and `kubeconfig` say how to reach it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where its kubeconfig is written.
+        without: built-in controllers that are switched off.
+    """
+
+    def __init__(self, folder: Path, *, without: tuple[str, ...] = ()) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.kubeconfig = folder / "embedded.kubeconfig"
-        super().__init__("apiserver", "--port", str(port), "--kubeconfig", str(self.kubeconfig))
+        off = [word for name in without for word in ("--without", name)]
+        super().__init__("apiserver", "--port", str(port), "--kubeconfig", str(self.kubeconfig), *off)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()

@@ -3,8 +3,9 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ class Display:
             TextColumn("{task.description:<12}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=self._console,
             disable=quiet,
@@ -56,7 +56,7 @@ class Display:
     def finish(self, phase: "Phase") -> None:
         """The current phase is over."""
         if self._bar is not None:
-            note = f"{phase.writes} writes, {phase.cpu_ms_an_object:.2f} ms CPU an object"
+            note = f"{phase.seconds:.1f} s, writes: {phase.writes}"
             self._bars.update(self._bar, completed=phase.objects, note=note)
 
     def print(self, what: object) -> None:
@@ -89,18 +89,11 @@ class Display:
 
 def table(phases: "list[Phase]") -> Table:
     """The summary, a row a phase."""
-    result = Table(title="What it cost", title_justify="left")
-    for column in (
-        "phase",
-        "objects",
-        "objects/s",
-        "p50 s",
-        "p99 s",
-        "requests/object",
-        "writes/object",
-        "CPU ms/object",
-    ):
-        result.add_column(column, justify="left" if column == "phase" else "right")
+    caption = "requests, writes and CPU time of the controller are for one object"
+    result = Table(title="What it cost", title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    result.add_column("phase", no_wrap=True)
+    for column in ("objects", "per s", "p50 s", "p99 s", "requests", "writes", "CPU ms"):
+        result.add_column(column, justify="right", no_wrap=True)
     for phase in phases:
         result.add_row(
             phase.name,
