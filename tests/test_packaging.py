@@ -97,6 +97,3 @@ def test_extensions_keep_the_memory_rules() -> None:
         assert not re.search(r"\bcpdef\b", text), source.name
 
 
-@in_tree
-def test_every_primitive_is_listed_once() -> None:
-    assert {p.stem for p in (SOURCES / "_ext").glob("*.pyx")} == set(_impl.PRIMITIVES)
