@@ -4,16 +4,15 @@
     diff:   pair(old, new) -> members | items -> pair ...      one walk, `is` first
             a change starts with an empty path, every level adds its element on the way back
 
-User code can run where document.pxd says, in iterating `ignore`, in hashing and comparing its elements, and in the
-mappings given to `plan` and as `list_keys`. Nothing is held between the steps of a walk but references.
+User code can run where document.pxd and listmap.pxd say, and in the mappings given to `plan` and as `list_keys`.
+Nothing is held between the steps of a walk but references.
 """
 
 cimport cython
-from cpython.bool cimport PyBool_Check
 from cpython.dict cimport PyDict_CheckExact
 from cpython.list cimport PyList_CheckExact
-from cpython.unicode cimport PyUnicode_CheckExact
 
+from fastcore._ext.covers cimport covered
 from fastcore._ext.document cimport (
     Py_LeaveRecursiveCall,
     check_key,
@@ -24,6 +23,7 @@ from fastcore._ext.document cimport (
     same_scalar,
     same_text,
 )
+from fastcore._ext.listmap cimport ignored, keyed_by, selector, step
 
 import re
 from collections.abc import Mapping
@@ -371,224 +371,9 @@ cdef class _Walk:
         return 0
 
 
-cdef int covered(object live, object desired, object field, list state, dict list_keys, int depth) except -1:
-    cdef object a = live, b = desired
-    cdef int answer
-    if live is desired:
-        return 1
-    if not is_container(a) or not is_container(b):
-        a, b = plain(a), plain(b)
-    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
-        enter(depth)
-        try:
-            answer = covered_members(<dict>a, <dict>b, state, list_keys, depth + 1)
-        finally:
-            Py_LeaveRecursiveCall()
-        return answer
-    if PyList_CheckExact(a) and PyList_CheckExact(b):
-        enter(depth)
-        try:
-            answer = covered_items(<list>a, <list>b, field, state, list_keys, depth + 1)
-        finally:
-            Py_LeaveRecursiveCall()
-        return answer
-    return not is_container(a) and not is_container(b) and same_scalar(a, b)
-
-
-cdef int covered_members(dict a, dict b, list state, dict list_keys, int depth) except -1:
-    cdef list inner = None
-    for key, wanted in b.items():
-        check_key(key)
-        # A null asks for an absent or null member, so an absent one may be taken for null.
-        present = a.get(key)
-        if present is wanted or same_text(present, wanted):
-            continue
-        if state is not None:
-            inner = step(state, key)
-            if inner is not None and not inner:
-                continue
-        if not covered(present, wanted, key, inner, list_keys, depth):
-            return 0
-    return 1
-
-
-cdef int covered_items(list a, list b, object field, list state, dict list_keys, int depth) except -1:
-    cdef list inner = None, fields, live_tokens, desired_tokens
-    cdef dict live_items = None
-    cdef Py_ssize_t i
-    keyed = keyed_by(list_keys, field, a, b)
-    if keyed is None:
-        if len(a) != len(b):
-            return 0
-        for i in range(len(b)):
-            if state is not None:
-                inner = step(state, i)
-                if inner is not None and not inner:
-                    continue
-            if not covered(a[i], b[i], None, inner, list_keys, depth):
-                return 0
-        return 1
-    fields, live_tokens, desired_tokens = <tuple>keyed
-    if live_tokens is not desired_tokens:
-        live_items = dict(zip(live_tokens, a))
-    for i in range(len(desired_tokens)):
-        wanted = b[i]
-        if state is not None:
-            inner = step(state, selector(fields, wanted))
-            if inner is not None and not inner:
-                continue
-        if live_items is None:
-            present = a[i]
-        elif desired_tokens[i] in live_items:
-            present = live_items[desired_tokens[i]]
-        else:
-            return 0
-        if not covered(present, wanted, None, inner, list_keys, depth):
-            return 0
-    return 1
-
-
-# Ignored paths are a list of tries, each a dict of path element to trie, or to None where a path ends.
-
-
-cdef list ignored(object ignore):
-    if isinstance(ignore, str):
-        raise TypeError("ignore is a collection of paths, not str")
-    root = {}
-    for path in ignore:
-        if isinstance(path, str):
-            elements = path.split(".")
-            if "" in elements:
-                raise ValueError(f"ignore: {path!r} has an empty element")
-        elif isinstance(path, (tuple, list)):
-            elements = list(path)
-            if not elements:
-                raise ValueError("ignore: an empty path would ignore the whole document")
-        else:
-            raise TypeError(f"ignore: a path is a str or a tuple, not {type(path).__qualname__}")
-        node = root
-        for element in elements[:-1]:
-            node = node.setdefault(element, {})
-            if node is None:
-                break
-        else:
-            node[elements[-1]] = None
-    return [root] if root else None
-
-
-cdef list step(list state, object element):
-    """The tries below an element: None where nothing more is ignored, [] where everything is."""
-    cdef list below = []
-    for trie in state:
-        for name in (element, "*"):
-            if name in <dict>trie:
-                inner = (<dict>trie)[name]
-                if inner is None:
-                    return []
-                below.append(inner)
-    return below or None
-
-
 cdef dict table_of(object list_keys):
     if list_keys is None:
         return KUBERNETES
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
     return list_keys if PyDict_CheckExact(list_keys) else dict(list_keys)
-
-
-# A keyed list is (fields, tokens of the one list's items, tokens of the other's); a field is (name, default or None).
-
-
-cdef object keyed_by(dict list_keys, object field, list a, list b):
-    """How the items of two lists under one name are keyed, or None where they go by index.
-
-    Where both lists have the same keys in the same order, both token lists are one object.
-    """
-    cdef list fields, old_tokens, new_tokens
-    if field is None:
-        return None
-    declared = list_keys.get(field)
-    if declared is None:
-        return None
-    for alternative in declared if isinstance(declared, list) else (declared,):
-        fields = fields_of(field, alternative)
-        old_tokens = tokens_of(fields, a)
-        if old_tokens is None:
-            continue
-        new_tokens = tokens_of(fields, b)
-        if new_tokens is None or len(set(new_tokens)) != len(new_tokens):
-            continue
-        if old_tokens == new_tokens:
-            return fields, new_tokens, new_tokens
-        if len(set(old_tokens)) == len(old_tokens):
-            return fields, old_tokens, new_tokens
-    return None
-
-
-cdef list fields_of(object field, object alternative):
-    fields = []
-    for part in alternative if isinstance(alternative, tuple) else (alternative,):
-        name, default = part if isinstance(part, tuple) and len(part) == 2 else (part, None)
-        if not isinstance(name, str):
-            raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
-        fields.append((name, default))
-    if not fields:
-        raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
-    return fields
-
-
-cdef list tokens_of(list fields, list items):
-    """The key of each item as something hashable, or None if an item has none."""
-    cdef list tokens = []
-    for item in items:
-        token = token_of(fields, item)
-        if token is None:
-            return None
-        tokens.append(token)
-    return tokens
-
-
-cdef object token_of(list fields, object item):
-    cdef list values
-    cdef Py_ssize_t i
-    if len(fields) == 1 and PyDict_CheckExact(item):
-        # Nearly every key is one str; an "=" is no member's name, so it goes the long way.
-        value = (<dict>item).get((<tuple>fields[0])[0])
-        if PyUnicode_CheckExact(value) and (<tuple>fields[0])[0] != "=":
-            return value
-    values = key_values(fields, item)
-    for i in range(len(values)):
-        value = values[i]
-        if PyUnicode_CheckExact(value):
-            continue
-        value = plain(value)
-        if value is None or is_container(value) or value != value:
-            return None
-        # 1 and True are one key to a dict, and two to us.
-        values[i] = (value,) if PyBool_Check(value) else value
-    return values[0] if len(values) == 1 else tuple(values)
-
-
-cdef list key_values(list fields, object item):
-    cdef list values
-    item = plain(item)
-    if (<tuple>fields[0])[0] == "=":
-        return [item]
-    if not PyDict_CheckExact(item):
-        return [None]
-    values = []
-    for name, default in fields:
-        value = (<dict>item).get(name)
-        values.append(default if value is None else value)
-    return values
-
-
-cdef tuple selector(list fields, object item):
-    cdef list parts = []
-    cdef Py_ssize_t i
-    values = key_values(fields, item)
-    for i in range(len(values)):
-        parts.append((<tuple>fields[i])[0])
-        parts.append(values[i])
-    return tuple(parts)

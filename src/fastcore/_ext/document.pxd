@@ -1,4 +1,4 @@
-"""What a document is, and when two values in it are equal: header only, for diff, patch and fingerprint.
+"""What a document is, when two are equal, and how one is copied: header only, for diff, patch and fingerprint.
 
 A document is what JSON can say: dict with str keys, list, str, int, float, bool and None. `plain` turns subclasses,
 other mappings and tuples into the plain type that they stand for, so everything after it deals with exact types.
@@ -151,3 +151,47 @@ cdef inline int equal_items(list a, list b, int depth) except -1:
         if not (x is y or same_text(x, y) or equal(x, y, depth)):
             return 0
     return 1
+
+
+cdef inline object copied(object value, int depth):
+    """A copy that shares nothing mutable, as plain dicts and lists."""
+    if not is_plain(value):
+        value = converted(value)
+    if not is_container(value):
+        return value
+    enter(depth)
+    try:
+        if PyDict_CheckExact(value):
+            return copied_dict(<dict>value, depth + 1)
+        return copied_list(<list>value, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+
+
+cdef inline dict copied_dict(dict value, int depth):
+    cdef dict result = {}
+    for key, item in value.items():
+        check_key(key)
+        result[plain(key)] = copied(item, depth)
+    return result
+
+
+cdef inline list copied_list(list value, int depth):
+    cdef list result = []
+    for item in value:
+        result.append(copied(item, depth))
+    return result
+
+
+cdef inline str pointer(list path):
+    """The JSON pointer (RFC 6901) of a path."""
+    cdef list parts = []
+    for element in path:
+        parts.append("/")
+        if not PyUnicode_Check(element):
+            parts.append(str(element))
+        elif "~" in element or "/" in element:
+            parts.append(element.replace("~", "~0").replace("/", "~1"))
+        else:
+            parts.append(element)
+    return "".join(parts)

@@ -8,20 +8,20 @@ user code can see the copy. User code can run where document.pxd says, while doc
 cimport cython
 from cpython.dict cimport PyDict_CheckExact
 from cpython.list cimport PyList_CheckExact
-from cpython.unicode cimport PyUnicode_Check
 
 from fastcore._ext.document cimport (
     MAX_DEPTH,
     Py_LeaveRecursiveCall,
     check_key,
-    converted,
+    copied,
     enter,
     equal,
     is_container,
-    is_plain,
     plain,
+    pointer,
     same_scalar,
 )
+from fastcore._ext.merge cimport merged, merged_difference, refuse_nulls
 
 import re
 
@@ -144,20 +144,6 @@ cdef int arrays(list a, list b, list found, int depth) except -1:
     return 0
 
 
-cdef str pointer(list path):
-    """The JSON pointer (RFC 6901) of a path."""
-    cdef list parts = []
-    for element in path:
-        parts.append("/")
-        if not PyUnicode_Check(element):
-            parts.append(str(element))
-        elif "~" in element or "/" in element:
-            parts.append(element.replace("~", "~0").replace("/", "~1"))
-        else:
-            parts.append(element)
-    return "".join(parts)
-
-
 def merge_patch(old, new, /):
     """The merge patch (RFC 7386) that turns `old` into `new`.
 
@@ -190,64 +176,6 @@ def merge_patch(old, new, /):
     return merged_difference(<dict>a, <dict>b, [], 0)
 
 
-cdef dict merged_difference(dict a, dict b, list path, int depth):
-    enter(depth)
-    try:
-        return merged_members(a, b, path, depth + 1)
-    finally:
-        Py_LeaveRecursiveCall()
-
-
-cdef dict merged_members(dict a, dict b, list path, int depth):
-    cdef dict patch = {}, inner
-    cdef Py_ssize_t matched = 0
-    for key, old in a.items():
-        check_key(key)
-        new = b.get(key)
-        if new is None and key not in b:
-            patch[key] = None
-            continue
-        matched += 1
-        if old is new:
-            continue
-        path.append(key)
-        x, y = plain(old), plain(new)
-        if PyDict_CheckExact(x) and PyDict_CheckExact(y):
-            inner = merged_difference(<dict>x, <dict>y, path, depth)
-            if inner:
-                patch[key] = inner
-        elif not equal(x, y, depth):
-            refuse_nulls(new, path, depth)
-            patch[key] = new
-        path.pop()
-    if matched != len(b):
-        for key, new in b.items():
-            check_key(key)
-            if key not in a:
-                path.append(key)
-                refuse_nulls(new, path, depth)
-                patch[key] = new
-                path.pop()
-    return patch
-
-
-cdef int refuse_nulls(object value, list path, int depth) except -1:
-    value = plain(value)
-    if value is None:
-        raise PatchError(f"a merge patch cannot set {pointer(path)!r} to null: null removes")
-    if PyDict_CheckExact(value):
-        enter(depth)
-        try:
-            for key, item in (<dict>value).items():
-                check_key(key)
-                path.append(key)
-                refuse_nulls(item, path, depth + 1)
-                path.pop()
-        finally:
-            Py_LeaveRecursiveCall()
-    return 0
-
-
 def apply_merge_patch(doc, patch, /):
     """The document that a merge patch (RFC 7386) makes of `doc`.
 
@@ -268,66 +196,6 @@ def apply_merge_patch(doc, patch, /):
     Source: RFC 7386.
     """
     return merged(doc, patch, 0)
-
-
-cdef object merged(object target, object patch, int depth):
-    patch = plain(patch)
-    if not PyDict_CheckExact(patch):
-        return copied(patch, depth)
-    target = plain(target)
-    if not PyDict_CheckExact(target):
-        target = {}
-    enter(depth)
-    try:
-        return merged_object(<dict>target, <dict>patch, depth + 1)
-    finally:
-        Py_LeaveRecursiveCall()
-
-
-cdef dict merged_object(dict target, dict patch, int depth):
-    cdef dict result = {}
-    for key, value in target.items():
-        check_key(key)
-        change = patch.get(key)
-        if change is not None:
-            result[plain(key)] = merged(value, change, depth)
-        elif key not in patch:
-            result[plain(key)] = copied(value, depth)
-    for key, change in patch.items():
-        check_key(key)
-        if change is not None and key not in result:
-            result[plain(key)] = merged(None, change, depth)
-    return result
-
-
-cdef object copied(object value, int depth):
-    """A copy that shares nothing mutable, as plain dicts and lists."""
-    if not is_plain(value):
-        value = converted(value)
-    if not is_container(value):
-        return value
-    enter(depth)
-    try:
-        if PyDict_CheckExact(value):
-            return copied_dict(<dict>value, depth + 1)
-        return copied_list(<list>value, depth + 1)
-    finally:
-        Py_LeaveRecursiveCall()
-
-
-cdef dict copied_dict(dict value, int depth):
-    cdef dict result = {}
-    for key, item in value.items():
-        check_key(key)
-        result[plain(key)] = copied(item, depth)
-    return result
-
-
-cdef list copied_list(list value, int depth):
-    cdef list result = []
-    for item in value:
-        result.append(copied(item, depth))
-    return result
 
 
 cdef Py_ssize_t size_of(object value, int depth) except -1:

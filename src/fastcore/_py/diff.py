@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from fastcore._py.covers import covered
 from fastcore._py.document import MAX_DEPTH, check_key, equal, plain, same_scalar, too_deep
+from fastcore._py.listmap import Keyed, ignored, keyed_by, selector, step
 
 __all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
 
@@ -125,7 +127,7 @@ def diff(
         add containers[name=log] None -> {'name': 'log', 'image': 'b:1'}
     """
     walk = _Walk(_table(list_keys))
-    walk.pair(old, new, None, _ignored(ignore), 0)
+    walk.pair(old, new, None, ignored(ignore), 0)
     return [Change(op, tuple(reversed(path)), was, now) for op, path, was, now in walk.found]
 
 
@@ -158,7 +160,7 @@ def covers(
         >>> covers(live, {"spec": {"replicas": 2}}), covers(live, {"spec": {"replicas": 3}})
         (True, False)
     """
-    return _covers(live, desired, None, _ignored(ignore), _table(list_keys), 0)
+    return covered(live, desired, None, ignored(ignore), _table(list_keys), 0)
 
 
 def plan(
@@ -194,7 +196,7 @@ def plan(
     for objects in (current, desired):
         if not isinstance(objects, Mapping):
             raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
-    table, state = _table(list_keys), _ignored(ignore)
+    table, state = _table(list_keys), ignored(ignore)
     result = Plan([], [], [], [])
     for key, wanted in desired.items():
         if key not in current:
@@ -205,7 +207,7 @@ def plan(
             walk.pair(current[key], wanted, None, state, 0)
             same = not walk.found
         else:
-            same = _covers(current[key], wanted, None, state, table, 0)
+            same = covered(current[key], wanted, None, state, table, 0)
         (result.unchanged if same else result.update).append(key)
     result.delete.extend(key for key in current if key not in desired)
     return result
@@ -249,7 +251,7 @@ class _Walk:
             if key in b:
                 matched += 1
             if state is not None:
-                inner = _step(state, key)
+                inner = step(state, key)
                 if inner == []:
                     continue
             before = len(self.found)
@@ -262,7 +264,7 @@ class _Walk:
             return
         for key, new in b.items():
             check_key(key)
-            if key not in a and (state is None or _step(state, key) != []):
+            if key not in a and (state is None or step(state, key) != []):
                 self.found.append(("add", [key], None, new))
 
     def items(self, a: list[Any], b: list[Any], field: str | None, state: list[Any] | None, depth: int) -> None:
@@ -274,7 +276,7 @@ class _Walk:
                     same += 1
                 if same == len(a):
                     return
-            keyed = _keyed(self.list_keys, field, a, b)
+            keyed = keyed_by(self.list_keys, field, a, b)
             if keyed is not None:
                 self.by_key(a, b, keyed, same, state, depth)
                 return
@@ -284,7 +286,7 @@ class _Walk:
         inner = None
         for i in range(same, max(len(a), len(b))):
             if state is not None:
-                inner = _step(state, i)
+                inner = step(state, i)
                 if inner == []:
                     continue
             before = len(self.found)
@@ -296,17 +298,15 @@ class _Walk:
                 self.pair(a[i], b[i], None, inner, depth)
             self.place(before, i)
 
-    def by_key(
-        self, a: list[Any], b: list[Any], keyed: "_Keyed", same: int, state: list[Any] | None, depth: int
-    ) -> None:
+    def by_key(self, a: list[Any], b: list[Any], keyed: Keyed, same: int, state: list[Any] | None, depth: int) -> None:
         fields, old_tokens, new_tokens = keyed
         new_items = dict(zip(new_tokens, b, strict=False))
         inner = None
         for i in range(same, len(old_tokens)):
             token, old = old_tokens[i], a[i]
-            element = _selector(fields, old)
+            element = selector(fields, old)
             if state is not None:
-                inner = _step(state, element)
+                inner = step(state, element)
                 if inner == []:
                     continue
             before = len(self.found)
@@ -318,120 +318,9 @@ class _Walk:
         present = set(old_tokens)
         for i in range(len(new_tokens)):
             if new_tokens[i] not in present:
-                element = _selector(fields, b[i])
-                if state is None or _step(state, element) != []:
+                element = selector(fields, b[i])
+                if state is None or step(state, element) != []:
                     self.found.append(("add", [element], None, b[i]))
-
-
-def _covers(
-    live: Any, desired: Any, field: str | None, state: list[Any] | None, list_keys: dict[str, Any], depth: int
-) -> bool:
-    if live is desired:
-        return True
-    a, b = plain(live), plain(desired)
-    if type(a) is list and type(b) is list:
-        if depth == MAX_DEPTH:
-            raise too_deep()
-        return _covers_items(a, b, field, state, list_keys, depth + 1)
-    if type(a) is dict and type(b) is dict:
-        if depth == MAX_DEPTH:
-            raise too_deep()
-        return _covers_members(a, b, state, list_keys, depth + 1)
-    return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)
-
-
-def _covers_members(
-    a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, list_keys: dict[str, Any], depth: int
-) -> bool:
-    inner = None
-    for key, wanted in b.items():
-        check_key(key)
-        if state is not None:
-            inner = _step(state, key)
-            if inner == []:
-                continue
-        # A null asks for an absent or null member, so an absent one may be taken for null.
-        if not _covers(a.get(key), wanted, key, inner, list_keys, depth):
-            return False
-    return True
-
-
-def _covers_items(
-    a: list[Any],
-    b: list[Any],
-    field: str | None,
-    state: list[Any] | None,
-    list_keys: dict[str, Any],
-    depth: int,
-) -> bool:
-    inner = None
-    keyed = _keyed(list_keys, field, a, b)
-    if keyed is None:
-        if len(a) != len(b):
-            return False
-        for i in range(len(a)):
-            if state is not None:
-                inner = _step(state, i)
-                if inner == []:
-                    continue
-            if not _covers(a[i], b[i], None, inner, list_keys, depth):
-                return False
-        return True
-    fields, live_tokens, desired_tokens = keyed
-    live_items = dict(zip(live_tokens, a, strict=False))
-    for i in range(len(desired_tokens)):
-        token, wanted = desired_tokens[i], b[i]
-        if state is not None:
-            inner = _step(state, _selector(fields, wanted))
-            if inner == []:
-                continue
-        if token not in live_items or not _covers(live_items[token], wanted, None, inner, list_keys, depth):
-            return False
-    return True
-
-
-# Ignored paths are a list of tries, each a dict of path element to trie, or to None where a path ends.
-
-
-def _ignored(ignore: Iterable[Any]) -> list[Any] | None:
-    if isinstance(ignore, str):
-        raise TypeError("ignore is a collection of paths, not str")
-    root: dict[Any, Any] = {}
-    for path in ignore:
-        if isinstance(path, str):
-            elements = path.split(".")
-            if "" in elements:
-                raise ValueError(f"ignore: {path!r} has an empty element")
-        elif isinstance(path, (tuple, list)):
-            elements = list(path)
-            if not elements:
-                raise ValueError("ignore: an empty path would ignore the whole document")
-        else:
-            raise TypeError(f"ignore: a path is a str or a tuple, not {type(path).__qualname__}")
-        node = root
-        for element in elements[:-1]:
-            node = node.setdefault(element, {})
-            if node is None:
-                break
-        else:
-            node[elements[-1]] = None
-    return [root] if root else None
-
-
-def _step(state: list[Any], element: Any) -> list[Any] | None:
-    """The tries below an element: None where nothing more is ignored, [] where everything is."""
-    below = []
-    for trie in state:
-        for name in (element, "*"):
-            if name in trie:
-                if trie[name] is None:
-                    return []
-                below.append(trie[name])
-    return below or None
-
-
-# A keyed list: the fields, each with its default (or itself, where it has none), and the tokens of both lists' items.
-_Keyed = tuple[list[tuple[str, Any]], list[Any], list[Any]]
 
 
 def _table(list_keys: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -440,62 +329,3 @@ def _table(list_keys: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
     return list_keys if type(list_keys) is dict else dict(list_keys)
-
-
-def _keyed(list_keys: dict[str, Any], field: str | None, a: list[Any], b: list[Any]) -> _Keyed | None:
-    """How the items of two lists under one name are keyed, or None where they go by index."""
-    if field is None:
-        return None
-    declared = list_keys.get(field)
-    if declared is None:
-        return None
-    for alternative in declared if isinstance(declared, list) else [declared]:
-        fields = _fields(field, alternative)
-        old_tokens = _tokens(fields, a)
-        if old_tokens is None:
-            continue
-        new_tokens = _tokens(fields, b)
-        if new_tokens is not None:
-            return fields, old_tokens, new_tokens
-    return None
-
-
-def _fields(field: str, alternative: Any) -> list[tuple[str, Any]]:
-    fields = []
-    for part in alternative if isinstance(alternative, tuple) else (alternative,):
-        name, default = part if isinstance(part, tuple) and len(part) == 2 else (part, None)
-        if not isinstance(name, str):
-            raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
-        fields.append((name, default))
-    if not fields:
-        raise TypeError(f"list_keys[{field!r}]: {alternative!r} is not a key field, or a tuple of them")
-    return fields
-
-
-def _tokens(fields: list[tuple[str, Any]], items: list[Any]) -> list[Any] | None:
-    """The key of each item as something hashable, or None if an item has none or two items have the same."""
-    tokens = []
-    for item in items:
-        parts = []
-        for value in _key_values(fields, item):
-            value = plain(value)
-            if value is None or value != value or type(value) in (dict, list):
-                return None
-            # 1 and True are one key to a dict, and two to us.
-            parts.append((value,) if type(value) is bool else value)
-        tokens.append(tuple(parts))
-    return tokens if len(set(tokens)) == len(tokens) else None
-
-
-def _key_values(fields: list[tuple[str, Any]], item: Any) -> list[Any]:
-    item = plain(item)
-    if fields[0][0] == "=":
-        return [item]
-    if type(item) is not dict:
-        return [None]
-    return [default if item.get(name) is None else item[name] for name, default in fields]
-
-
-def _selector(fields: list[tuple[str, Any]], item: Any) -> tuple[Any, ...]:
-    values = _key_values(fields, item)
-    return tuple(part for (name, _), value in zip(fields, values, strict=True) for part in (name, value))

@@ -1,4 +1,4 @@
-"""What a document is, and when two values in it are equal: shared by the twins of diff, patch and fingerprint.
+"""What a document is, when two are equal, and how one is copied: for the twins of diff, patch and fingerprint.
 
 A document is what JSON can say: dict with str keys, list, str, int, float, bool and None. Subclasses, other mappings
 and tuples are read as the plain type that they stand for.
@@ -72,3 +72,25 @@ def equal(a: Any, b: Any, depth: int = 0) -> bool:
             raise too_deep()
         return all(equal(a[i], b[i], depth + 1) for i in range(len(a)))
     return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)
+
+
+def copied(value: Any, depth: int) -> Any:
+    value = plain(value)
+    if type(value) is dict:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            check_key(key)
+            result[plain(key)] = copied(item, depth + 1)
+        return result
+    if type(value) is list:
+        if depth == MAX_DEPTH:
+            raise too_deep()
+        return [copied(item, depth + 1) for item in value]
+    return value
+
+
+def pointer(path: list[Any]) -> str:
+    """The JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + (e.replace("~", "~0").replace("/", "~1") if isinstance(e, str) else str(e)) for e in path)

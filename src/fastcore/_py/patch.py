@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from fastcore._py.document import MAX_DEPTH, check_key, equal, plain, too_deep
+from fastcore._py.document import MAX_DEPTH, check_key, copied, equal, plain, pointer, too_deep
+from fastcore._py.merge import merged, merged_difference, refuse_nulls
 from fastcore.errors import PatchError, PatchTestFailed
 
 __all__ = ["apply_json_patch", "apply_merge_patch", "json_patch", "merge_patch"]
@@ -40,7 +41,7 @@ def json_patch(old: Any, new: Any, /) -> list[dict[str, Any]]:
     _pair(old, new, found, 0)
     patch = []
     for op, reversed_path, value in found:
-        operation: dict[str, Any] = {"op": op, "path": _pointer(reversed_path[::-1])}
+        operation: dict[str, Any] = {"op": op, "path": pointer(reversed_path[::-1])}
         if op != "remove":
             operation["value"] = value
         patch.append(operation)
@@ -98,11 +99,6 @@ def _arrays(a: list[Any], b: list[Any], found: list[tuple[str, list[Any], Any]],
     found.extend(("add", [i], b[i]) for i in range(common, new_end))
 
 
-def _pointer(path: list[Any]) -> str:
-    """The JSON pointer (RFC 6901) of a path."""
-    return "".join("/" + (e.replace("~", "~0").replace("/", "~1") if isinstance(e, str) else str(e)) for e in path)
-
-
 def merge_patch(old: Any, new: Any, /) -> Any:
     """The merge patch (RFC 7386) that turns `old` into `new`.
 
@@ -128,58 +124,9 @@ def merge_patch(old: Any, new: Any, /) -> Any:
     if type(plain(new)) is not dict:
         return new
     if type(plain(old)) is not dict:
-        _refuse_nulls(new, [], 0)
+        refuse_nulls(new, [], 0)
         return new
-    return _merge_patch(plain(old), plain(new), [], 0)
-
-
-def _merge_patch(a: dict[str, Any], b: dict[str, Any], path: list[str], depth: int) -> dict[str, Any]:
-    if depth == MAX_DEPTH:
-        raise too_deep()
-    patch: dict[str, Any] = {}
-    matched = 0
-    for key, old in a.items():
-        check_key(key)
-        if key not in b:
-            patch[key] = None
-            continue
-        matched += 1
-        new = b[key]
-        if old is new:
-            continue
-        path.append(key)
-        x, y = plain(old), plain(new)
-        if type(x) is dict and type(y) is dict:
-            inner = _merge_patch(x, y, path, depth + 1)
-            if inner:
-                patch[key] = inner
-        elif not equal(x, y, depth + 1):
-            _refuse_nulls(new, path, depth + 1)
-            patch[key] = new
-        path.pop()
-    if matched != len(b):
-        for key, new in b.items():
-            check_key(key)
-            if key not in a:
-                path.append(key)
-                _refuse_nulls(new, path, depth + 1)
-                patch[key] = new
-                path.pop()
-    return patch
-
-
-def _refuse_nulls(value: Any, path: list[str], depth: int) -> None:
-    value = plain(value)
-    if value is None:
-        raise PatchError(f"a merge patch cannot set {_pointer(path)!r} to null: null removes")
-    if type(value) is dict:
-        if depth == MAX_DEPTH:
-            raise too_deep()
-        for key, item in value.items():
-            check_key(key)
-            path.append(key)
-            _refuse_nulls(item, path, depth + 1)
-            path.pop()
+    return merged_difference(plain(old), plain(new), [], 0)
 
 
 def apply_merge_patch(doc: Any, patch: Any, /) -> Any:
@@ -201,29 +148,7 @@ def apply_merge_patch(doc: Any, patch: Any, /) -> Any:
 
     Source: RFC 7386.
     """
-    return _merged(doc, patch, 0)
-
-
-def _merged(target: Any, patch: Any, depth: int) -> Any:
-    patch = plain(patch)
-    if type(patch) is not dict:
-        return _copy(patch, depth)
-    if depth == MAX_DEPTH:
-        raise too_deep()
-    target = plain(target)
-    result: dict[str, Any] = {}
-    if type(target) is dict:
-        for key, value in target.items():
-            check_key(key)
-            if key not in patch:
-                result[plain(key)] = _copy(value, depth + 1)
-            elif patch[key] is not None:
-                result[plain(key)] = _merged(value, patch[key], depth + 1)
-    for key, value in patch.items():
-        check_key(key)
-        if value is not None and key not in result:
-            result[plain(key)] = _merged(None, value, depth + 1)
-    return result
+    return merged(doc, patch, 0)
 
 
 def apply_json_patch(doc: Any, patch: Any, /) -> Any:
@@ -252,37 +177,20 @@ def apply_json_patch(doc: Any, patch: Any, /) -> Any:
     patch = plain(patch)
     if type(patch) is not list:
         raise PatchError(f"a JSON patch is a list of operations, not {type(patch).__name__}")
-    state = _Applied(_copy(doc, 0))
+    state = _Applied(copied(doc, 0))
     for index, operation in enumerate(patch):
         state.index, state.operation = index, plain(operation)
         state.apply()
     return state.document
 
 
-def _copy(value: Any, depth: int) -> Any:
-    value = plain(value)
-    if type(value) is dict:
-        if depth == MAX_DEPTH:
-            raise too_deep()
-        result: dict[str, Any] = {}
-        for key, item in value.items():
-            check_key(key)
-            result[plain(key)] = _copy(item, depth + 1)
-        return result
-    if type(value) is list:
-        if depth == MAX_DEPTH:
-            raise too_deep()
-        return [_copy(item, depth + 1) for item in value]
-    return value
-
-
-def _size(value: Any, depth: int) -> int:
+def size_of(value: Any, depth: int) -> int:
     """How many values a plain document holds that is to stand at `depth`."""
     if type(value) is not dict and type(value) is not list:
         return 1
     if depth == MAX_DEPTH:
         raise too_deep()
-    return 1 + sum(_size(item, depth + 1) for item in (value.values() if type(value) is dict else value))
+    return 1 + sum(size_of(item, depth + 1) for item in (value.values() if type(value) is dict else value))
 
 
 class _Applied:
@@ -311,11 +219,11 @@ class _Applied:
             raise self.error("the member 'op' is missing or not a string")
         path = self.tokens("path")
         if op == "add":
-            self.add(path, _copy(self.value(), len(path)))
+            self.add(path, copied(self.value(), len(path)))
         elif op == "remove":
             self.remove(path)
         elif op == "replace":
-            self.replace(path, _copy(self.value(), len(path)))
+            self.replace(path, copied(self.value(), len(path)))
         elif op == "test":
             value = self.value()
             if not equal(self.get(path), value, len(path)):
@@ -325,16 +233,16 @@ class _Applied:
             value = self.get(source)
             if source != path:
                 if path[: len(source)] == source:
-                    raise self.error(f"{_pointer(source)!r} cannot move into itself")
-                _size(value, len(path))
+                    raise self.error(f"{pointer(source)!r} cannot move into itself")
+                size_of(value, len(path))
                 self.remove(source)
                 self.add(path, value)
         elif op == "copy":
             value = self.get(self.tokens("from"))
-            self.copied += _size(value, len(path))
+            self.copied += size_of(value, len(path))
             if self.copied > MAX_COPIED:
                 raise self.error(f"the patch copies more than {MAX_COPIED} values")
-            self.add(path, _copy(value, len(path)))
+            self.add(path, copied(value, len(path)))
         else:
             raise self.error("'op' is none of add, remove, replace, move, copy, test")
 
@@ -345,25 +253,25 @@ class _Applied:
 
     def tokens(self, member: str) -> list[str]:
         """The reference tokens of the pointer in a member of the operation."""
-        pointer = self.operation.get(member)
-        if not isinstance(pointer, str):
+        text = self.operation.get(member)
+        if not isinstance(text, str):
             raise self.error(f"the member {member!r} is missing or not a string")
-        pointer = str.__str__(pointer)
-        if not pointer:
+        text = str.__str__(text)
+        if not text:
             return []
-        if pointer[0] != "/":
-            raise self.error(f"the pointer {pointer!r} does not start with '/'")
-        tokens: list[str] = pointer[1:].split("/")
+        if text[0] != "/":
+            raise self.error(f"the pointer {text!r} does not start with '/'")
+        tokens: list[str] = text[1:].split("/")
         if len(tokens) > MAX_DEPTH:
             raise self.error(f"the pointer has more than {MAX_DEPTH} tokens")
-        if "~" in pointer:
-            if _BAD_ESCAPE.search(pointer):
-                raise self.error(f"the pointer {pointer!r} has a '~' that is not '~0' or '~1'")
+        if "~" in text:
+            if _BAD_ESCAPE.search(text):
+                raise self.error(f"the pointer {text!r} has a '~' that is not '~0' or '~1'")
             return [token.replace("~1", "/").replace("~0", "~") for token in tokens]
         return tokens
 
     def nothing(self, path: list[str]) -> PatchError:
-        return self.error(f"there is nothing at {_pointer(path)!r}")
+        return self.error(f"there is nothing at {pointer(path)!r}")
 
     def get(self, path: list[str]) -> Any:
         node = self.document
@@ -381,10 +289,10 @@ class _Applied:
     def position(self, token: str, last: int, path: list[str]) -> int:
         """The array index that a token names, at most `last`."""
         if not _INDEX.fullmatch(token):
-            raise self.error(f"{_pointer(path)!r} does not end with an array index")
+            raise self.error(f"{pointer(path)!r} does not end with an array index")
         # Longer ones are past the end of any array, and int() has a limit of its own.
         if len(token) > 18 or int(token) > last:
-            raise self.error(f"the array index at {_pointer(path)!r} is past the end")
+            raise self.error(f"the array index at {pointer(path)!r} is past the end")
         return int(token)
 
     def add(self, path: list[str], value: Any) -> None:
