@@ -49,6 +49,14 @@ class Admission:
             return from_core(record.decode(b"{")) | {"kind": "Event"}
         return record.decode(target.resource.head)
 
+    def reread(self, resource: Resource, record: Record) -> dict[str, Any]:
+        """A stored custom object, pruned and completed by the present schema."""
+        obj = record.decode(resource.head)
+        schema = self._custom(resource)[0]
+        schema.prune(obj)
+        schema.default(obj)
+        return obj
+
     def stored(self, target: Target, obj: dict[str, Any]) -> dict[str, Any]:
         """The object in the form in which its collection holds it."""
         return to_core(obj) if target.resource.group == "events.k8s.io" else obj

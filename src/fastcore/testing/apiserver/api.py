@@ -179,6 +179,7 @@ class API:
         if verb == "patch":
             form = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if target.subresource == "scale":
+                patches.check_form(target, form)
                 record = self.writer.live(target)
                 current = scale.scale_of(target, self.writer.admission.read(target, record))
                 wanted = patches.patched(self.writer, target, current, form, request.body)
@@ -226,6 +227,8 @@ class API:
             cause = Cause("fieldManager", "FieldValueTooLong", f"Too long: may not be more than {_MANAGER_LIMIT} bytes")
             raise invalid_options(kind, [cause])
         applying = request.headers.get("content-type", "").startswith(patches.APPLY)
+        if query.get("force") and verb == "patch" and not applying:
+            raise invalid_options(kind, [Cause.forbidden("force", "may not be specified for non-apply patch")])
         if not manager and not applying:
             manager = request.headers.get("user-agent", "").partition("/")[0][:_MANAGER_LIMIT] or "unknown"
         return Options(_dry_run(query, kind), manager, validation, is_true(query.get("force", "")))

@@ -6,7 +6,7 @@ from typing import Any
 from fastcore.testing.apiserver.custom import resources_of
 from fastcore.testing.apiserver.deletes import CRD_CLEANUP, DeleteOptions, delete
 from fastcore.testing.apiserver.registry import Registry
-from fastcore.testing.apiserver.resources import BUILT_IN
+from fastcore.testing.apiserver.resources import BUILT_IN, Resource
 from fastcore.testing.apiserver.storage import Collection, Event
 from fastcore.testing.apiserver.target import ROOT, Target
 from fastcore.testing.apiserver.writes import Options, Writer
@@ -45,13 +45,26 @@ class CRDs:
             self._registry.set_custom(workspace, name, ())
             return
         obj = event.new.decode(CRD.head)
-        self._registry.set_custom(workspace, name, resources_of(obj))
+        before = {resource.version: resource.schema for resource in self._registry.custom(workspace, name)}
+        resources = resources_of(obj)
+        self._registry.set_custom(workspace, name, resources)
+        if before and before != {resource.version: resource.schema for resource in resources}:
+            self._reread(workspace, name, resources)
         status = self._status(obj)
         target = Target(workspace, CRD, "", name, "status")
         if status != obj.get("status"):
             self._writer.update(target, event.new, obj | {"status": status}, _MANAGER, patch=True)
         elif event.new.deleting:
             self._tear_down(workspace, name, obj)
+
+    def _reread(self, workspace: str, name: str, resources: list[Resource]) -> None:
+        """Prune and default what is stored by a new schema, as a real server does whenever it reads."""
+        for resource in resources[:1]:
+            collection = self._writer.store.collection(*resource.storage)
+            for record in collection.select(None, ""):
+                if self._serves(workspace, name, record.key[0]):
+                    obj = self._writer.admission.reread(resource, record)
+                    collection.rewrite(record.key, obj, resource.selectable(obj))
 
     def _status(self, obj: dict[str, Any]) -> dict[str, Any]:
         spec = obj["spec"]

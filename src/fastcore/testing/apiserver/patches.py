@@ -12,6 +12,7 @@ from fastcore.testing.apiserver.status import (
     Cause,
     apply_conflict,
     bad_request,
+    conflict,
     invalid_options,
     not_found,
     unprocessable,
@@ -36,6 +37,7 @@ def patch(writer: Writer, target: Target, form: str, body: bytes, options: Optio
     """
     if form == APPLY:
         return _apply(writer, target, body, options)
+    check_form(target, form)
     record = writer.live(target)
     live = writer.admission.read(target, record)
     new = patched(writer, target, live, form, body)
@@ -47,8 +49,12 @@ def patch(writer: Writer, target: Target, form: str, body: bytes, options: Optio
     return writer.update(target, record, new, options, patch=True)
 
 
-def patched(writer: Writer, target: Target, live: dict[str, Any], form: str, body: bytes) -> Any:
-    """What a JSON, merge or strategic merge patch makes of `live`, which it may change."""
+def check_form(target: Target, form: str) -> None:
+    """Refuse a form of patch that the kind does not take.
+
+    Raises:
+        StatusError: 415.
+    """
     custom = target.resource.custom
     if form not in ((JSON, MERGE) if custom else (JSON, MERGE, STRATEGIC)):
         if form != STRATEGIC:
@@ -57,6 +63,10 @@ def patched(writer: Writer, target: Target, live: dict[str, Any], form: str, bod
         raise unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         )
+
+
+def patched(writer: Writer, target: Target, live: dict[str, Any], form: str, body: bytes) -> Any:
+    """What a JSON, merge or strategic merge patch makes of `live`, which it may change."""
     try:
         change = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -112,6 +122,11 @@ def _apply(writer: Writer, target: Target, body: bytes, options: Options) -> Out
         raise bad_request("metadata must be an object")
     if "managedFields" in metadata and metadata["managedFields"] is not None:
         raise bad_request("metadata.managedFields must be nil")
+    if (version, kind) != (resource.api_version, resource.kind):
+        raise bad_request(
+            f"the object of the patch ({version}, Kind={kind}) is not what the URL names "
+            f"({resource.api_version}, Kind={resource.kind})"
+        )
     check_name(target, applied)
     record = writer.collection(target).records.get(target.key)
     if record is None and target.subresource:
@@ -130,9 +145,12 @@ def _apply(writer: Writer, target: Target, body: bytes, options: Options) -> Out
         )
     except ApplyConflict as error:
         raise apply_conflict(error.causes) from None
-    if record is None:
-        return writer.create(target, merged, options, tracked=True)
     merged["metadata"].update(expected)
+    if record is None:
+        if "uid" in expected:
+            why = f"uid mismatch: the provided object specified uid {expected['uid']}, and no existing object was found"
+            raise conflict(resource.group, resource.plural, target.name, why)
+        return writer.create(target, merged, options, tracked=True)
     return writer.update(target, record, merged, options, tracked=True, patch=True)
 
 

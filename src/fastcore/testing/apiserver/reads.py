@@ -80,7 +80,10 @@ def list_page(store: Store, target: Target, workspace: str | None, query: dict[s
         return _next_page(store, collection, target, workspace, selector, limit, token, query)
     revision = revision_of(query.get("resourceVersion", ""))
     match = query.get("resourceVersionMatch", "")
-    _check_match(match, revision, limit)
+    _check_match(match, revision)
+    if query.get("sendInitialEvents"):
+        cause = Cause.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+        raise invalid_options("ListOptions", [cause])
     if revision == 0:
         limit = 0  # "any version" is answered from the cache, which does not page
     if match == "Exact" and revision is not None:
@@ -98,7 +101,7 @@ def _limit(query: dict[str, str]) -> int:
     return max(int(text), 0)
 
 
-def _check_match(match: str, revision: int | None, limit: int) -> None:
+def _check_match(match: str, revision: int | None) -> None:
     field = "resourceVersionMatch"
     if not match:
         return

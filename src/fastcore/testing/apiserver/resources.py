@@ -144,9 +144,14 @@ def _rbac(kind: str, namespaced: bool) -> Resource:
 _EVENT_FIELDS = _fields(
     "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
     "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
-    "reason", "reportingComponent", "source", "type",
+    "reason", "reportingComponent", "type",
 ) | {"source": ("source", "component")}  # fmt: skip
-_NEW_EVENT_FIELDS = {name.replace("involvedObject", "regarding"): path for name, path in _EVENT_FIELDS.items()}
+# Both kinds of Event lie in one collection, so both select by both sets of names.
+_EVENT_FIELDS |= {
+    name.replace("involvedObject", "regarding"): path
+    for name, path in _EVENT_FIELDS.items()
+    if name.startswith("involvedObject")
+}
 
 BUILT_IN = (
     Resource("", "v1", "ConfigMap", "configmaps", short_names=("cm",)),
@@ -190,7 +195,7 @@ BUILT_IN = (
     Resource("coordination.k8s.io", "v1", "Lease", "leases", create_on_update=True, unconditional_update=False),
     Resource(
         "events.k8s.io", "v1", "Event", "events", short_names=("ev",), create_on_update=True, storage_group="",
-        fields=_NEW_EVENT_FIELDS,
+        fields=_EVENT_FIELDS,
     ),
     _rbac("ClusterRole", False),
     _rbac("ClusterRoleBinding", False),

@@ -141,10 +141,11 @@ def apply_conflict(causes: list[Cause]) -> StatusError:
         by_manager: dict[str, list[str]] = {}
         for cause in causes:
             by_manager.setdefault(cause.message, []).append(cause.field)
-        text = "\n".join(
-            f"{message}:\n" + "\n".join(f"- {field}" for field in sorted(fields))
-            for message, fields in sorted(by_manager.items())
-        )
+        parts = []
+        for message, fields in sorted(by_manager.items()):
+            several = message.replace("conflict with", "conflicts with", 1) if len(fields) > 1 else message
+            parts.append("\n".join([f"{several}:", *(f"- {field}" for field in sorted(fields))]))
+        text = "\n".join(parts)
     noun = "conflict" if count == 1 else "conflicts"
     message = f"Apply failed with {count} {noun}: {text}"
     return StatusError(409, "Conflict", message, {"causes": [cause.as_json() for cause in causes]})

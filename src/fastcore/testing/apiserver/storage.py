@@ -143,6 +143,10 @@ class Collection:
         self._record(Event(record.revision, old, record, True))
         return record
 
+    def rewrite(self, key: Key, obj: dict[str, Any], fields: dict[str, str]) -> None:
+        """Store another form of the present version: no new revision, no event."""
+        self.records[key] = Record(key, self.records[key].revision, obj, fields)
+
     def _record(self, event: Event) -> None:
         self.history.append(event)
         if len(self.history) >= 2 * self._limit:

@@ -268,7 +268,7 @@ class Writer:
 
 def _spec_changed(target: Target, live: dict[str, Any], obj: dict[str, Any]) -> bool:
     if target.resource.custom:
-        ignored = {"metadata", "status", "apiVersion", "kind"}
+        ignored = {"metadata", "apiVersion", "kind"} | ({"status"} if target.resource.status else set())
         names = (live.keys() | obj.keys()) - ignored
         return any(live.get(name) != obj.get(name) for name in names)
     if target.resource.kind == "Deployment" and _annotations(live) != _annotations(obj):
