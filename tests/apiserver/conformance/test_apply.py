@@ -82,6 +82,23 @@ def test_conflict(server: Client, demos: str) -> None:
     assert [cause["field"] for cause in answer.causes] == [".spec.image", ".spec.mode"]
 
 
+def test_conflicts_with_two_managers(server: Client, demos: str) -> None:
+    """WR-2: the message lists the fields by manager; those of one manager in the order of the field set."""
+    fields = {"image": "nginx", "mode": "fast", "config": {"k": "v"}}
+    server.apply(f"{demos}/a", demo("a", fields), "one")
+    server.apply(f"{demos}/a", demo("a", {"image": "nginx"}), "two")
+    answer = server.apply(f"{demos}/a", demo("a", {"image": "other", "config": {"k": "w"}}), "three")
+    assert answer.message == (
+        "Apply failed with 3 conflicts: "
+        'conflicts with "one":\n- .spec.image\n- .spec.config.k\nconflicts with "two":\n- .spec.image'
+    )
+    assert sorted((cause["message"], cause["field"]) for cause in answer.causes) == [
+        ('conflict with "one"', ".spec.config.k"),
+        ('conflict with "one"', ".spec.image"),
+        ('conflict with "two"', ".spec.image"),
+    ]
+
+
 def test_conflict_with_an_updater(server: Client, demos: str) -> None:
     """WR-2: plain writes own fields too."""
     server.post(demos, demo("a"), fieldManager="poster")

@@ -197,7 +197,7 @@ def test_schema_change(server: Client, crd: Callable[..., str], namespace: str) 
     properties["b"] = {"type": "string", "default": "filled"}
     answer = server.patch(f"{CRD}/{plural}.{GROUP}", field)
     assert (answer.code, answer.meta["generation"]) == (200, 2)
-    wait_until(lambda: server.get(f"{path}/a")["spec"] == {"b": "filled"})
+    wait_until(lambda: server.post(path, thing(plural, "b", spec={}), dryRun="All")["spec"] == {"b": "filled"})
 
 
 def test_deletion(server: Client, crd: Callable[..., str], namespace: str) -> None:

@@ -127,7 +127,7 @@ def server_side_apply(
     new = _drop_abandoned(merge(base, applied, kind), previous, claims.values(), kind)
     changes = compare(base, new, kind)
     _settle(claims, owner, changes, force=force)
-    if not changes.same:
+    if owner in claims and not changes.same:
         claims[owner] = claims[owner]._replace(time=now)
     return _with_managed_fields(new, claims)
 

@@ -52,7 +52,11 @@ def _compare_child(element: str, old: Any, new: Any, kind: TypeSchema | None, pr
     if kind is None:  # unknown to the schema: the object was stored before the schema, or will be pruned
         return
     if present:
-        old, new = ({} if value is _ABSENT else value for value in (old, new))
+        old, new = (None if value is _ABSENT else value for value in (old, new))
+    if old is None and isinstance(new, dict | list):
+        old = type(new)()
+    elif new is None and isinstance(old, dict | list):
+        new = type(old)()
     if new is _ABSENT:
         out.removed[element] = _everything(old, kind)
     elif old is _ABSENT:

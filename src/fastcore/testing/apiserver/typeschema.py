@@ -27,8 +27,8 @@ class TypeSchema:
         fields: types of the declared members of a map.
         element: type of the members that are not declared, None if there may be none.
         map_atomic: the map has one owner, who replaces it as a whole.
-        present: declared members that a typed decoder always creates (Go structs that are no pointers), so they
-            neither come nor go.
+        present: declared members that a typed decoder always creates (Go structs that are no pointers, required lists
+            and maps), so they neither come nor go.
         item: type of the items of a list, None for something that cannot be a list.
         list_type: "atomic", "set" or "map" (items are identified by `keys`).
         key_defaults: what stands for a key that an item leaves out.
@@ -81,7 +81,10 @@ class TypeSchema:
         """
         builder = _Builder(definitions or {})
         schema = openapi_schema if openapi_schema is not None else {"x-kubernetes-preserve-unknown-fields": True}
-        return builder.build(as_resource(schema), False)
+        node = TypeSchema()
+        whole = as_resource(schema)
+        builder.fill(node, whole, False, typed=whole is schema)
+        return node
 
     def field(self, name: str) -> "TypeSchema | None":
         """The type of the member `name` of a map, None if there may be no such member."""
@@ -105,20 +108,22 @@ class _Builder:
                 if target is None:
                     return DEDUCED
                 node = self.named[known] = TypeSchema()
-                self.fill(node, {**target, **overrides}, preserve)
+                self.fill(node, {**target, **overrides}, preserve, typed=True)
             return self.named[known]
         node = TypeSchema()
         self.fill(node, schema, preserve)
         return node
 
-    def fill(self, node: TypeSchema, schema: dict[str, Any], preserve: bool) -> None:
-        """Set what `schema` says; `preserve`: an ancestor keeps unknown fields."""
+    def fill(self, node: TypeSchema, schema: dict[str, Any], preserve: bool, *, typed: bool = False) -> None:
+        """Set what `schema` says; `preserve`: an ancestor keeps unknown fields; `typed`: it is that of a Go struct."""
         if schema.get("x-kubernetes-embedded-resource"):
             schema = as_resource(schema)
         preserve = preserve or schema.get("x-kubernetes-preserve-unknown-fields") is True
         kind = schema.get("type", "")
         if kind in ("", "object"):
             self.fill_map(node, schema, preserve)
+            if typed:
+                node.present = _present(schema)
         if kind in ("", "array"):
             self.fill_list(node, schema, preserve)
         if kind in ("integer", "number"):
@@ -137,7 +142,6 @@ class _Builder:
         node.has_map = True
         node.map_atomic = schema.get("x-kubernetes-map-type") == "atomic"
         node.fields = {name: self.build(sub, preserve) for name, sub in properties.items()}
-        node.present = frozenset(n for n, sub in properties.items() if reference(sub) and sub.get("default") == {})
         other = schema.get("additionalProperties")
         if isinstance(other, dict):
             node.element = self.build(other, preserve)
@@ -163,6 +167,16 @@ class _Builder:
         for key in node.keys:
             if "default" in properties.get(key, {}):
                 node.key_defaults[key] = properties[key]["default"]
+
+
+def _present(schema: dict[str, Any]) -> frozenset[str]:
+    required = schema.get("required", ())
+    return frozenset(
+        name
+        for name, sub in schema.get("properties", {}).items()
+        if (reference(sub) and sub.get("default") == {})
+        or (name in required and sub.get("type") in ("array", "object"))
+    )
 
 
 def reference(schema: dict[str, Any]) -> str:
