@@ -169,6 +169,18 @@ cdef inline object copied(object value, int depth):
 
 
 cdef inline dict copied_dict(dict value, int depth):
+    # A clone of the table and then its containers: most values are scalars, and the clone is one memcpy.
+    cdef dict result = value.copy()
+    for key, item in value.items():
+        if not PyUnicode_CheckExact(key):
+            return copied_members(value, depth)
+        if not PyUnicode_CheckExact(item):
+            result[key] = copied(item, depth)
+    return result
+
+
+cdef inline dict copied_members(dict value, int depth):
+    """The copy of a dict some of whose names are no plain str."""
     cdef dict result = {}
     for key, item in value.items():
         check_key(key)
@@ -177,9 +189,11 @@ cdef inline dict copied_dict(dict value, int depth):
 
 
 cdef inline list copied_list(list value, int depth):
-    cdef list result = []
-    for item in value:
-        result.append(copied(item, depth))
+    cdef list result = list(value)
+    cdef Py_ssize_t i
+    for i in range(len(result)):
+        if not PyUnicode_CheckExact(result[i]):
+            result[i] = copied(result[i], depth)
     return result
 
 
