@@ -118,7 +118,7 @@ def server_side_apply(
         before = _owned(compare({}, base, kind).added)
         claims[Owner(_BEFORE_APPLY, "Update", version, "")] = Claim(before, version, now)
     try:
-        claimed = _owned(fieldset.of(applied, kind))
+        claimed = fieldset.of(applied, kind)
     except TypedValueError as error:
         raise plain_error(f"failed to create typed patch object ({_describe(applied)}): {error}") from None
     owner = Owner(manager, "Apply", "", subresource)
@@ -127,8 +127,9 @@ def server_side_apply(
     new = _drop_abandoned(merge(base, applied, kind), previous, claims.values(), kind)
     changes = compare(base, new, kind)
     _settle(claims, owner, changes, force=force)
-    if owner in claims and not changes.same:
-        claims[owner] = claims[owner]._replace(time=now)
+    mine = claims.pop(owner)
+    if owned := _owned(claimed):  # only now: what is never owned has kept the metadata from being dropped as a whole
+        claims[owner] = Claim(owned, version, mine.time if changes.same else now)
     return _with_managed_fields(new, claims)
 
 
@@ -203,7 +204,7 @@ def _settle(claims: Claims, applier: Owner | None, changes: Comparison, *, force
     lost = fieldset.union(changed, changes.removed)
     for owner in others:
         claims[owner] = claims[owner]._replace(fields=fieldset.difference(claims[owner].fields, lost))
-    for owner in [owner for owner, claim in claims.items() if not claim.fields]:
+    for owner in [owner for owner in others if not claims[owner].fields]:
         del claims[owner]
 
 

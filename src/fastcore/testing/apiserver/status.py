@@ -143,8 +143,8 @@ def apply_conflict(causes: list[Cause]) -> StatusError:
             by_manager.setdefault(cause.message, []).append(cause.field)
         parts = []
         for message, fields in sorted(by_manager.items()):
-            several = message.replace("conflict with", "conflicts with", 1) if len(fields) > 1 else message
-            parts.append("\n".join([f"{several}:", *(f"- {field}" for field in sorted(fields))]))
+            several = message.replace("conflict with", "conflicts with", 1)
+            parts.append("\n".join([f"{several}:", *(f"- {field}" for field in fields)]))
         text = "\n".join(parts)
     noun = "conflict" if count == 1 else "conflicts"
     message = f"Apply failed with {count} {noun}: {text}"

@@ -111,10 +111,10 @@ class Rules:
         if "maxLength" in schema and len(value) > schema["maxLength"]:
             text = f"Too long: may not be more than {schema['maxLength']} bytes"
             yield Cause(path, "FieldValueTooLong", text)
-        if len(value) < schema.get("minLength", 0):
+        elif len(value) < schema.get("minLength", 0):
             why = f"{path} in body should be at least {schema['minLength']} chars long"
             yield Cause.invalid(path, shown(value), why)
-        if self.pattern is not None and self.pattern.search(value) is None:
+        elif self.pattern is not None and self.pattern.search(value) is None:
             why = f"{path} in body should match '{schema['pattern']}'"
             yield Cause.invalid(path, shown(value), why)
         name = schema.get("format", "")
