@@ -205,7 +205,7 @@ async def test_a_cache_that_does_not_sync_fails_run() -> None:
     async with Api() as api:
         api.refused.add(MAPS)
         manager = Manager(api.server.config, metrics_port=0)
-        options = Options(cache_sync_timeout=0.1)
+        options = Options(cache_sync_timeout=1.0)
         ControllerBuilder(manager, "maps").for_(CONFIG_MAP).with_options(options).complete(collector()[0])
         async with running(manager) as task:
             with pytest.raises(CacheSyncTimeout, match=r"configmaps in default.*403"):

@@ -114,7 +114,7 @@ async def test_the_same_drift_is_repaired_every_time(load: Load) -> None:
                 return child is not None and child["spec"]["replicas"] == 2
 
             await w.until(repaired)
-        assert w.reconciler.in_order.stats().hits > 0
+        assert w.reconciler.settled.stats().hits > 0
 
 
 async def test_a_new_config_restarts_the_pods(load: Load) -> None:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from fastcore.controller.manager import Manager
 
 NAME = "webapp"
-REMEMBERED = 65_536  # fingerprints of objects in order: about 48 bytes each
+FOREIGN = "ForeignObject"
+REMEMBERED = 65_536  # settled fingerprints: about 48 bytes each
 RECHECK_FOREIGN_S = 60.0  # a foreign object does not name its WebApp, so its removal is no event for us
 RECONCILE_TIMEOUT_S = 60.0
 
@@ -59,7 +60,7 @@ def build(manager: "Manager", *, workers: int | None = None) -> Controller:
         workers: reconciles at once, >= 1; None is 2 per usable processor, in 1..10.
     """
     reconciler = WebAppReconciler()
-    manager.caches[NAME] = reconciler.in_order
+    manager.caches[NAME] = reconciler.settled
     options = Options(
         max_concurrent_reconciles=default_concurrency() if workers is None else workers,
         reconcile_timeout=RECONCILE_TIMEOUT_S,
@@ -81,18 +82,19 @@ class WebAppReconciler:
 
     Args:
         now: gives the present time in UTC, for conditions.
-        remembered: how many objects in order it remembers, >= 1.
+        remembered: how many fingerprints it remembers, >= 1.
 
     Attributes:
-        in_order: fingerprints of what was found to be in order, desired and observed state alike. A look at one of
-            these ends a reconcile at once; any drift has another fingerprint.
+        settled: fingerprints of desired and observed states in which there is nothing to do: all is in order, or only
+            a change of one of them can help. A reconcile that finds one of these ends at once; any drift has another
+            fingerprint.
     """
 
     def __init__(
         self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), remembered: int = REMEMBERED
     ) -> None:
         self._now = now
-        self.in_order: LRUCache[int, bool] = LRUCache(remembered)
+        self.settled: LRUCache[int, bool] = LRUCache(remembered)
 
     async def __call__(self, ctx: Context, request: Request) -> Result | None:
         """Bring the WebApp of `request` in order."""
@@ -100,13 +102,14 @@ class WebAppReconciler:
         if webapp is None or webapp["metadata"].get("deletionTimestamp"):
             return None  # the garbage collector takes the children
         live: Live = {kind: ctx.get(kind) for kind, _ in _CHILDREN}
-        if self.in_order.get(_mark(request, webapp, live)) is not None:
+        if self.settled.get(_mark(request, webapp, live)) is not None:
             return None
         outcome = await self._bring_in_order(ctx, webapp, live)
         written = await self._report(ctx, webapp, outcome, live[DEPLOYMENT])
-        if outcome.synced or outcome.reason == "InvalidSpec":
-            self.in_order[_mark(request, written, live)] = True
-        return Result(requeue_after=RECHECK_FOREIGN_S) if outcome.reason == "ForeignObject" else None
+        if outcome.reason == FOREIGN:
+            return Result(requeue_after=RECHECK_FOREIGN_S)
+        self.settled[_mark(request, written, live)] = True
+        return None
 
     async def _bring_in_order(self, ctx: Context, webapp: Resource, live: Live) -> Outcome:
         """Write what is not as it should be; `live` then holds what the server answered."""
@@ -174,7 +177,7 @@ class WebAppReconciler:
 def _foreign(kind: Kind, webapp: Resource) -> Outcome:
     name = webapp["metadata"]["name"]
     return Outcome(
-        "ForeignObject",
+        FOREIGN,
         f"a {kind.kind} {name!r} exists that this WebApp does not own: delete or rename one of them",
         failed=True,
     )
