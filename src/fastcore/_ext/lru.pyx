@@ -24,6 +24,8 @@ from fastcore._ext.slots cimport (
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
 
+globals()["Load"] = Load        # a cimported name is none of the module's attributes, but this one is for Python too
+
 
 # cython: freethreading_compatible=True
 @cython.final
@@ -79,24 +81,11 @@ cdef CacheIterator iterate(LRUCache cache, int kind):
 @cython.no_gc_clear
 cdef class LRUCache(Slots):
     """LRUCache(maxsize, getsizeof=None)
-    --
+--
 
     A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
 
-    Reading with `[]` or `get`, and setting, make an entry the most recently used. `in`, `peek`, iteration and the views
-    do not. With `getsizeof`, sizes are what `getsizeof(value)` says instead of 1; an entry of size 0 never makes room
-    for another.
-
-    Args:
-        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
-        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
-
-    Raises:
-        ValueError: maxsize is negative or not a number.
-
-    Complexity: O(1) a call (amortised where an entry is added); about 40 bytes an entry besides key and value.
-    Thread safety: every method is atomic, apart from comparisons of keys that run Python code.
-    Source: exact LRU with the interface of cachetools.
+    `fastcore.cache.LRUCache` documents it, and adds what needs no compiling.
     """
 
     def __init__(self, maxsize, getsizeof=None):

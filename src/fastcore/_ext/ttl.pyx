@@ -73,30 +73,11 @@ cdef int to_reading(object time, Reading *reading) except -1:
 @cython.no_gc_clear
 cdef class TTLCache(LRUCache):
     """TTLCache(maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None)
-    --
+--
 
     An LRU cache whose entries also die, `ttl` after they were written.
 
-    An entry written at time t is there as long as `timer() < t + ttl`. A dead entry is never returned, counted or
-    iterated over. Dead entries are removed, before live ones are evicted, when something is set, counted or listed; reads
-    leave them where they are. No thread is involved. A timer that goes back is held at the highest time seen.
-
-    Args:
-        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
-        ttl: time to live in the unit of the timer (seconds by default), >= 0; None or math.inf: for ever.
-        timer: a callable that returns a number; default: the monotonic clock in seconds, read in C with a resolution
-            of a nanosecond.
-        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
-        jitter: 0 <= jitter < 1; each entry gets a time to live drawn evenly from `ttl * (1 ± jitter)`.
-        touch: "write", or "access": a read by `[]` or `get` starts the time to live again.
-        rng: a callable that returns floats in [0, 1), for jitter; default: `random.random`.
-
-    Raises:
-        ValueError: an argument is outside its range.
-
-    Complexity: O(1) a call (amortised where an entry is added or dies); about 56 bytes an entry besides key and value.
-    Thread safety: every method is atomic, apart from comparisons of keys that run Python code.
-    Source: the interface of cachetools; hierarchical timing wheels (Varghese and Lauck).
+    `fastcore.cache.TTLCache` documents it, and adds what needs no compiling.
     """
 
     def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None):

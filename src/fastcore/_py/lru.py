@@ -1,0 +1,599 @@
+"""The LRU cache in plain Python.
+
+An entry is an object of its own. Buckets of entries by hash find it, an ordered dict of entries (by identity) orders it
+by use. Keys are compared in `_find` alone, so removing an entry runs no user code and cannot fail half-way.
+
+A re-entrant lock makes each method atomic. It is held while keys are compared, and never while a value is weighed or a
+displaced key or value is dropped.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from threading import RLock
+from types import GenericAlias
+from typing import Any
+
+QUIET, STRICT, ABSENT, RESTORE = range(4)
+
+COUNTERS = (
+    "hits",
+    "misses",
+    "expired",
+    "insertions",
+    "updates",
+    "removals",
+    "evictions",
+    "expirations",
+    "loads",
+    "load_failures",
+    "loads_discarded",
+)
+
+
+class Load:
+    """A load in flight; a fenced one must not store its result.
+
+    The cache fences it when its key is set, removed or invalidated. Subclasses add what waiters need.
+    """
+
+    fenced = False
+
+
+class Entry:
+    """A key with its value; `linked` as long as it is in the cache."""
+
+    __slots__ = ("expires", "hash", "key", "linked", "seq", "ttl", "value", "weight")
+
+    def __init__(self, key: Hashable, value: object, hash: int) -> None:
+        self.key = key
+        self.value = value
+        self.hash = hash
+        self.weight: float = 1
+        self.linked = False
+        self.expires: float = math.inf
+        self.ttl: float = math.inf
+        self.seq = 0
+
+
+class LRUCache:
+    """A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
+
+    `fastcore.cache.LRUCache` documents it, and adds what both twins share.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buckets",
+        "_changes",
+        "_counters",
+        "_flight_version",
+        "_flights",
+        "_fractions",
+        "_getsizeof",
+        "_lock",
+        "_main",
+        "_maxsize",
+        "_overrides",
+        "_pinned",
+        "_total",
+        "_version",
+        "_weighs",
+    )
+
+    def __init__(self, maxsize: float, getsizeof: Callable[[Any], float] | None = None) -> None:
+        self._configure(maxsize, getsizeof)
+
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias:
+        """Generic alias, for annotations."""
+        return GenericAlias(cls, item)
+
+    # -- hooks of a subclass with deadlines
+
+    def _read_clock(self) -> float:
+        return 0
+
+    def _dead(self, entry: Entry, now: float) -> bool:
+        return False
+
+    def _sweep(self, now: float, trash: list[object]) -> None:
+        pass
+
+    def _lifetime(self, entry: Entry, now: float) -> float | None:
+        return None
+
+    # -- inner parts; those that take no lock run under it
+
+    def _configure(self, maxsize: float, getsizeof: Callable[[Any], float] | None) -> None:
+        if not maxsize >= 0:
+            raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
+        own = next(c for c in type(self).__mro__ if c.__module__.startswith("fastcore._py."))
+        names = ("__getitem__", "__contains__", "__setitem__", "__delitem__", "popitem", "getsizeof")
+        self._overrides = frozenset(n for n in names if getattr(type(self), n) is not getattr(own, n))
+        self._lock = RLock()
+        self._buckets: dict[int, list[Entry]] = {}
+        self._main: OrderedDict[Entry, None] = OrderedDict()
+        self._pinned: OrderedDict[Entry, None] = OrderedDict()
+        self._flights: dict[Hashable, Load] = {}
+        self._flight_version = self._version = self._changes = 0
+        self._getsizeof = getsizeof
+        self._maxsize = maxsize
+        self._total: float = 0
+        self._weighs = getsizeof is not None or "getsizeof" in self._overrides
+        self._fractions = False
+        self._counters = dict.fromkeys(COUNTERS, 0)
+
+    def _ring(self, entry: Entry) -> OrderedDict[Entry, None]:
+        return self._main if entry.weight else self._pinned
+
+    def _find(self, key: Hashable, hash: int) -> Entry | None:
+        """The entry of `key`. What it returns is true when it returns; no key is asked twice in one search."""
+        rejected: list[Entry] = []
+        while True:
+            version = self._version
+            for entry in tuple(self._buckets.get(hash, ())):
+                if entry.key is key:
+                    return entry
+                if any(entry is r for r in rejected):
+                    continue
+                equal = bool(entry.key == key)
+                if equal and entry.linked:
+                    return entry
+                if version != self._version:
+                    if not equal:
+                        rejected.append(entry)
+                    break
+            else:
+                return None
+
+    def _locate(self, key: Hashable, hash: int) -> tuple[Entry | None, Load | None]:
+        """The entry of `key` and its load in flight, both true at the same instant."""
+        while True:
+            version = self._flight_version
+            flight = self._flights.get(key) if self._flights else None
+            entry = self._find(key, hash)
+            if version == self._flight_version:
+                return entry, flight
+
+    def _weigh(self, value: object) -> float:
+        """The size of `value`; called without the lock."""
+        if not self._weighs:
+            return 1
+        weight = self.getsizeof(value) if self._getsizeof is None else self._getsizeof(value)
+        if not weight >= 0:
+            raise ValueError(f"value size must be non-negative, got {weight!r}")
+        if weight != math.floor(weight):
+            self._fractions = True
+        return float(weight)
+
+    def _link(self, entry: Entry) -> None:
+        self._buckets.setdefault(entry.hash, []).append(entry)
+        self._ring(entry)[entry] = None
+        entry.linked = True
+        self._total += entry.weight
+        self._version += 1
+
+    def _detach(self, entry: Entry, trash: list[object]) -> None:
+        """Take an entry out and keep what it held in `trash`, which the caller drops after the lock."""
+        bucket = self._buckets[entry.hash]
+        del bucket[next(i for i, e in enumerate(bucket) if e is entry)]
+        if not bucket:
+            del self._buckets[entry.hash]
+        del self._ring(entry)[entry]
+        entry.linked = False
+        self._total = self._total - entry.weight if self._main else 0
+        self._version += 1
+        trash.append(entry)
+
+    def _shrink(self, trash: list[object], limit: float) -> None:
+        """Evict the least recently used until the rest fits into `limit`."""
+        while self._total > limit and self._main:
+            self._detach(next(iter(self._main)), trash)
+            self._counters["evictions"] += 1
+            self._changes += 1
+
+    def _make_room(self, key: Hashable, weight: float) -> None:
+        """Evict through a subclass's `popitem`, as cachetools does; called without the lock."""
+        while True:
+            with self._lock:
+                entry = self._find(key, hash(key))
+                needed = self._total + weight - (entry.weight if entry else 0)
+                empty = not self._buckets
+            if needed <= self._maxsize or empty:
+                return
+            self.popitem()
+
+    def _put(
+        self, key: Hashable, value: object, weight: float, hash: int, load: Load | None, trash: list[object]
+    ) -> Entry | None:
+        """Store an entry that fits, fence a load of its key; None if `load` is itself fenced."""
+        entry, flight = self._locate(key, hash)
+        if load is not None and load.fenced:
+            return None
+        if entry is not None:
+            trash.append(entry.value)
+            entry.value = value
+            del self._ring(entry)[entry]
+            self._total += weight - entry.weight
+            entry.weight = weight
+            self._ring(entry)[entry] = None
+            self._counters["updates"] += 1
+        else:
+            if not self._weighs and self._total + 1 > self._maxsize:
+                self._shrink(trash, self._maxsize - 1)
+            entry = Entry(key, value, hash)
+            entry.weight = weight
+            self._link(entry)
+            self._counters["insertions"] += 1
+            self._changes += 1
+        if flight is not None:
+            flight.fenced = True
+        self._shrink(trash, self._maxsize)
+        return entry
+
+    def _take(self, key: Hashable, now: float, trash: list[object]) -> Entry | None:
+        """Remove the entry of `key` and fence its load; the entry if it was alive."""
+        entry, flight = self._locate(key, hash(key))
+        if flight is not None:
+            flight.fenced = True
+        if entry is None:
+            return None
+        dead = self._dead(entry, now)
+        self._detach(entry, trash)
+        self._changes += 1
+        self._counters["expirations" if dead else "removals"] += 1
+        return None if dead else entry
+
+    def _refuse_large(self, weight: float, mode: int) -> None:
+        if weight > self._maxsize and mode in (STRICT, ABSENT):
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self._maxsize!r}")
+
+    def _write(self, key: Hashable, value: object, ttl: Any, mode: int, load: Load | None) -> bool:
+        """Behind `[]=`, `set` and loads; takes the lock itself. Whether the value is stored."""
+        if ttl is not ... and ttl is not None:
+            raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
+        hashed = hash(key)
+        weight = self._weigh(value)
+        self._refuse_large(weight, mode)
+        if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
+            self._make_room(key, weight)
+        trash: list[object] = []
+        with self._lock:
+            if weight > self._maxsize:
+                if load is None or not load.fenced:
+                    self._take(key, 0, trash)
+                return False
+            if mode == ABSENT and self._find(key, hashed) is not None:
+                return False
+            return self._put(key, value, weight, hashed, load, trash) is not None
+
+    # -- reading
+
+    def _fetch(self, key: Hashable) -> tuple[bool, Any]:
+        """Whether `key` is there, and its value, for a read that counts and refreshes."""
+        with self._lock:
+            entry = self._find(key, hash(key))
+            if entry is None:
+                self._counters["misses"] += 1
+                return False, None
+            self._counters["hits"] += 1
+            self._ring(entry).move_to_end(entry)
+            return True, entry.value
+
+    def __getitem__(self, key: Any) -> Any:
+        found, value = self._fetch(key)
+        return value if found else self.__missing__(key)
+
+    def __missing__(self, key: Any) -> Any:
+        """What `[]` does about an absent key; a subclass may return, and store, a value instead."""
+        raise KeyError(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`, made the most recently used; `default` if it is absent."""
+        if {"__getitem__", "__contains__"} & self._overrides:
+            return self[key] if key in self else default  # noqa: SIM401 - the subclass's methods are to be called
+        found, value = self._fetch(key)
+        return value if found else default
+
+    def peek(self, key: Any, default: Any = None, /) -> Any:
+        """The value of `key`, or `default`; refreshes nothing and is not counted."""
+        now = self._read_clock()
+        with self._lock:
+            entry = self._find(key, hash(key))
+            return default if entry is None or self._dead(entry, now) else entry.value
+
+    def __contains__(self, key: Any) -> bool:
+        now = self._read_clock()
+        with self._lock:
+            entry = self._find(key, hash(key))
+            return entry is not None and not self._dead(entry, now)
+
+    def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
+        """A dict of those `keys` that are there, each read as by `get`."""
+        found = {}
+        absent = object()
+        for key in keys:
+            value = self.get(key, absent)
+            if value is not absent:
+                found[key] = value
+        return found
+
+    # -- writing
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._write(key, value, ..., STRICT, None)
+
+    def set(self, key: Any, value: Any, /, *, ttl: Any = ...) -> bool:
+        """Store `value`; False if it does not fit, and then `key` is absent. `ttl` other than None needs a TTLCache."""
+        return self._write(key, value, ttl, QUIET, None)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`; if it is absent, `default`, stored."""
+        if {"__getitem__", "__contains__", "__setitem__"} & self._overrides:
+            if key in self:
+                return self[key]
+            self[key] = default
+            return default
+        absent = object()
+        while True:
+            value = self.get(key, absent)
+            if value is not absent:
+                return value
+            if self._write(key, default, ..., ABSENT, None):
+                return default
+
+    def __delitem__(self, key: Any) -> None:
+        if not self.invalidate(key):
+            raise KeyError(key)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Remove `key` and return its value; `default`, or KeyError without one, if it is absent."""
+        if len(default) > 1:
+            raise TypeError(f"pop expected at most 2 arguments, got {len(default) + 1}")
+        if {"__getitem__", "__contains__", "__delitem__"} & self._overrides:
+            if key in self:
+                value = self[key]
+                del self[key]
+                return value
+        else:
+            trash: list[object] = []
+            now = self._read_clock()
+            with self._lock:
+                entry = self._take(key, now, trash)
+            if entry is not None:
+                return entry.value
+        if default:
+            return default[0]
+        raise KeyError(key)
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return the least recently used `(key, value)`; KeyError if the cache is empty."""
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            self._sweep(now, trash)
+            entry = next(iter(self._main or self._pinned), None)
+            if entry is not None and "__delitem__" not in self._overrides:
+                self._detach(entry, trash)
+                self._changes += 1
+                self._counters["removals"] += 1
+        if entry is None:
+            raise KeyError(f"{type(self).__name__} is empty")
+        key, value = entry.key, entry.value
+        if "__delitem__" in self._overrides:
+            del self[key]
+        return key, value
+
+    def invalidate(self, key: Any, /) -> bool:
+        """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            return self._take(key, now, trash) is not None
+
+    def invalidate_prefix(self, prefix: str | bytes, /) -> int:
+        """Remove the str (or bytes) keys that begin with `prefix` and fence their loads; the number removed. O(n)."""
+        if not isinstance(prefix, (str, bytes)):
+            raise TypeError(f"prefix must be str or bytes, got {type(prefix).__name__}")
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            self._sweep(now, trash)
+            for key, load in self._flights.items():
+                if _begins(key, prefix):
+                    load.fenced = True
+            doomed = [e for ring in (self._main, self._pinned) for e in ring if _begins(e.key, prefix)]
+            for entry in doomed:
+                self._detach(entry, trash)
+            self._counters["removals"] += len(doomed)
+            self._changes += len(doomed)
+        return len(doomed)
+
+    def invalidate_all(self) -> None:
+        """Remove every entry; no load that is in flight will be stored."""
+        LRUCache.clear(self)
+
+    def clear(self) -> None:
+        """Remove every entry; no load that is in flight will be stored."""
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            for load in self._flights.values():
+                load.fenced = True
+            self._sweep(now, trash)
+            entries = [*self._main, *self._pinned]
+            for entry in entries:
+                self._detach(entry, trash)
+            self._counters["removals"] += len(entries)
+            self._changes += 1
+            self._version += 1
+
+    def resize(self, maxsize: float, /) -> None:
+        """Change `maxsize`; what no longer fits is evicted at once, least recently used first."""
+        if not maxsize >= 0:
+            raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            self._maxsize = maxsize
+            self._sweep(now, trash)
+            self._shrink(trash, maxsize)
+
+    # -- looking at the whole
+
+    def __len__(self) -> int:
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            self._sweep(now, trash)
+            return len(self._main) + len(self._pinned)
+
+    def _iterate(self) -> Iterator[Entry]:
+        with self._lock:
+            entries = [*self._main, *self._pinned]
+            changes = self._changes
+        return self._walk(entries, changes)
+
+    def _walk(self, entries: list[Entry], changes: int) -> Iterator[Entry]:
+        for entry in entries:
+            now = self._read_clock()
+            if changes != self._changes:
+                raise RuntimeError("cache changed during iteration")
+            if entry.linked and not self._dead(entry, now):
+                yield entry
+        if changes != self._changes:
+            raise RuntimeError("cache changed during iteration")
+
+    def __iter__(self) -> Iterator[Any]:
+        return (entry.key for entry in self._iterate())
+
+    def _values(self) -> Iterator[Any]:
+        """An iterator over the values, which refreshes nothing."""
+        return (entry.value for entry in self._iterate())
+
+    def _items(self) -> Iterator[tuple[Any, Any]]:
+        """An iterator over `(key, value)`, which refreshes nothing."""
+        return ((entry.key, entry.value) for entry in self._iterate())
+
+    def getsizeof(self, value: Any, /) -> float:
+        """The size of `value` in this cache; a subclass may override it."""
+        return 1 if self._getsizeof is None else self._getsizeof(value)
+
+    @property
+    def maxsize(self) -> float:
+        """The sum of sizes that fits."""
+        return self._maxsize
+
+    @property
+    def currsize(self) -> float:
+        """The sum of sizes of what the cache holds."""
+        len(self)
+        return self._total if self._fractions else int(self._total)
+
+    def _entries(self) -> list[tuple[Any, Any, float | None]]:
+        """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
+        trash: list[object] = []
+        now = self._read_clock()
+        with self._lock:
+            self._sweep(now, trash)
+            return [(e.key, e.value, self._lifetime(e, now)) for ring in (self._main, self._pinned) for e in ring]
+
+    def _restore(self, entries: Iterable[tuple[Any, Any, float | None]], /) -> None:
+        """Store what another cache's `_entries` returned, in that order."""
+        for key, value, lifetime in entries:
+            self._write(key, value, lifetime, RESTORE, None)
+
+    def _config(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The constructor's arguments, positional and by name."""
+        return (self._maxsize, self._getsizeof), {}
+
+    def _counts(self, reset: bool = False, /) -> tuple[Any, ...]:
+        """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""
+        with self._lock:
+            size = self.currsize
+            count = len(self._main) + len(self._pinned)
+            counts = (*self._counters.values(), count, size, self._maxsize)
+            if reset:
+                self._counters = dict.fromkeys(COUNTERS, 0)
+                self._counters["insertions"] = count  # what is there now counts as inserted since
+            return counts
+
+    # -- loads in flight: the half of single flight that needs the lock
+
+    def _begin_load(self, key: Any, load: Load, /) -> tuple[bool, Any]:
+        """`(True, value)` if `key` is there; else `(False, flight)`: `load` if it may run, or the one to wait for."""
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        now = self._read_clock()
+        with self._lock:
+            while True:
+                current = self._flights.setdefault(key, load)
+                self._flight_version += 1
+                if current is load or not current.fenced:
+                    break
+                self._retire(key, current)
+            if current is not load:
+                return False, current
+            # Registered first: a load that ends now was either joined above or has stored what is found here.
+            entry = self._find(key, hash(key))
+            if entry is not None and not self._dead(entry, now):
+                load.fenced = True
+                self._retire(key, load)
+                return True, entry.value
+            self._counters["loads"] += 1
+            return False, load
+
+    def _end_load(self, key: Any, load: Load, value: Any, /) -> bool:
+        """Store what `load` brought, unless it was fenced; whether it is stored."""
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        try:
+            stored = self._write(key, value, ..., QUIET, load)
+            if not stored:
+                self._counters["loads_discarded"] += 1
+        finally:
+            with self._lock:
+                load.fenced = True
+                self._retire(key, load)
+        return stored
+
+    def _fail_load(self, key: Any, load: Load, /) -> None:
+        """Forget a load that brought nothing."""
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        with self._lock:
+            self._counters["load_failures"] += 1
+            load.fenced = True
+            self._retire(key, load)
+
+    def _retire(self, key: Any, load: Load) -> None:
+        """Take a fenced `load` out of the loads in flight, if it is the one that stands there."""
+        if self._flights.get(key) is load:
+            removed = self._flights.pop(key, None)
+            self._flight_version += 1
+            if removed is not None:
+                # Another may have taken its place while the keys were compared: it runs, but nobody will find it.
+                removed.fenced = True
+
+    # -- for tests
+
+    def _check(self) -> list[Any]:
+        """Assert that buckets and rings agree, without running user code; the keys, first to be evicted first."""
+        entries = [*self._main, *self._pinned]
+        bucketed = [e for bucket in self._buckets.values() for e in bucket]
+        assert {id(e) for e in entries} == {id(e) for e in bucketed}, "buckets and rings differ"
+        assert len(entries) == len(bucketed), "an entry stands in two places"
+        assert all(e.linked for e in entries), "entry not linked"
+        assert all(bool(e.weight) == (e in self._main) for e in entries), "entry on the wrong ring"
+        total = sum(e.weight for e in entries)
+        assert abs(total - self._total) <= 1e-9 * (1 + total), "sizes do not add up"
+        assert self._total <= self._maxsize or not self._main, "over maxsize"
+        return [e.key for e in entries]
+
+
+def _begins(key: object, prefix: str | bytes) -> bool:
+    """Whether `key` begins with `prefix` and is of its type, without a method that a subclass could override."""
+    if isinstance(prefix, str):
+        return isinstance(key, str) and str.startswith(key, prefix)
+    return isinstance(key, bytes) and bytes.startswith(key, prefix)

@@ -1,0 +1,276 @@
+"""Single flight: whoever asks for a key that is being loaded waits for that load, in threads and event loops alike.
+
+The cache decides who loads and whether the result may be stored (`_begin_load`, `_end_load`, `_fail_load`, one critical
+section each). Here stands what callers do meanwhile. Locks of this module are held for a few assignments, never while a
+loader, a cache or an event loop runs.
+"""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType, MethodType, TracebackType, WrapperDescriptorType
+from typing import Any, Protocol
+
+from fastcore.errors import ReentrancyError
+
+ABSENT: Any = object()
+POLL_S = 1.0  # how often a waiting thread looks whether the event loop of its load was closed
+
+
+class Loads(Protocol):
+    """The half of single flight that a cache provides; see `fastcore._py.lru.LRUCache`."""
+
+    def _begin_load(self, key: Any, load: Any, /) -> tuple[bool, Any]: ...
+    def _end_load(self, key: Any, load: Any, value: Any, /) -> bool: ...
+    def _fail_load(self, key: Any, load: Any, /) -> None: ...
+
+
+class Flight:
+    """One load and those who wait for it.
+
+    A load ends with a value, with an error that every waiter gets, or abandoned: cancelled or interrupted for a reason
+    of the one who ran it. Those who waited for an abandoned load start over.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wakeups: list[Callable[[], object]] = []
+        self._waiting = 0
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        self.done = False
+        self.abandoned = False
+        self.thread: int | None = None  # where a synchronous loader runs
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[Any] | None = None  # what runs an asynchronous one
+
+    def finish(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Hand the outcome to everybody; later calls do nothing."""
+        with self._lock:
+            if self.done:
+                return
+            self.done = True
+            self._value, self._error = value, error
+            if error is not None:
+                self._traceback = error.__traceback__
+                self.abandoned = isinstance(
+                    error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
+                )
+            wakeups, self._wakeups = self._wakeups, []
+        for wake in wakeups:
+            wake()
+
+    def result(self) -> Any:
+        """The outcome for a waiter: the value, or an error of its own."""
+        if self._error is None:
+            return self._value
+        raise copy_error(self._error, self._traceback)
+
+    def outcome(self) -> Any:
+        """The outcome for the one who started the load: the value, or the very error."""
+        if self._error is None:
+            return self._value
+        raise self._error
+
+    def _join(self, wake: Callable[[], object]) -> bool:
+        with self._lock:
+            if self.done:
+                return False
+            self._waiting += 1
+            self._wakeups.append(wake)
+            return True
+
+    def _leave(self, wake: Callable[[], object]) -> None:
+        """Stop waiting; the last one to leave an asynchronous load cancels it."""
+        with self._lock:
+            if self.done:
+                return
+            self._wakeups.remove(wake)
+            self._waiting -= 1
+            last = self._waiting == 0
+        if last and self.task is not None and self.loop is not None:
+            in_loop(self.loop, self.task.cancel)
+
+    def wait(self, cache: Loads, key: Hashable) -> None:
+        """Block this thread until the load ends."""
+        if self.thread == threading.get_ident() and not self.done:
+            raise ReentrancyError(f"the loader of {key!r} asks the cache for {key!r} itself")
+        if self.loop is not None and self.loop is running_loop() and not self.done:
+            raise ReentrancyError(f"get_or_load({key!r}) would block the event loop that loads it; use aget_or_load")
+        gate = threading.Lock()
+        gate.acquire()
+        if not self._join(gate.release):
+            return
+        try:
+            while not gate.acquire(timeout=POLL_S):
+                if self.loop is not None and self.loop.is_closed():
+                    cache._fail_load(key, self)
+                    self.finish(error=asyncio.CancelledError("the event loop was closed"))
+        except BaseException:
+            self._leave(gate.release)
+            raise
+
+    async def join(self, key: Hashable) -> None:
+        """Wait in a task until the load ends."""
+        if not self.done and (
+            (self.thread is not None and self.thread == threading.get_ident())
+            or (self.task is not None and self.task is asyncio.current_task())
+        ):
+            raise ReentrancyError(f"the loader of {key!r} asks the cache for {key!r} itself")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def release() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        def wake() -> None:
+            in_loop(loop, release)
+
+        if not self._join(wake):
+            return
+        try:
+            await future
+        except BaseException:
+            self._leave(wake)
+            raise
+
+
+def load(cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[..., Any], guard: Any = None) -> Any:
+    """Return what is cached under `key`, or load it in this thread, or wait for the load in flight."""
+    guard = nullcontext() if guard is None else guard
+    while True:
+        flight: Flight = flight_type()
+        with guard:
+            found, current = cache._begin_load(key, flight)
+        if found:
+            return current
+        if current is flight:
+            return _run(cache, flight, key, loader, guard)
+        current.wait(cache, key)
+        if not current.abandoned:
+            return current.result()
+
+
+def _run(cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guard: AbstractContextManager[Any]) -> Any:
+    flight.thread = threading.get_ident()
+    try:
+        value = call(loader, key)
+        if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise TypeError(f"the loader of {key!r} is asynchronous; use aget_or_load")
+        with guard:
+            cache._end_load(key, flight, value)
+    except BaseException as error:
+        with guard:
+            cache._fail_load(key, flight)
+        flight.finish(error=error)
+        raise
+    flight.finish(value)
+    return value
+
+
+async def aload(
+    cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[..., Any], guard: Any = None
+) -> Any:
+    """Return what is cached under `key`, or load it in a task of its own, or wait for the load in flight."""
+    guard = nullcontext() if guard is None else guard
+    while True:
+        flight: Flight = flight_type()
+        with guard:
+            found, current = cache._begin_load(key, flight)
+        if found:
+            return current
+        if current is flight:
+            _start(cache, flight, key, loader, guard)
+            await flight.join(key)
+            return flight.outcome()
+        await current.join(key)
+        if not current.abandoned:
+            return current.result()
+
+
+def _start(
+    cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guard: AbstractContextManager[Any]
+) -> None:
+    async def run() -> Any:
+        flight.task = asyncio.current_task()
+        value = call(loader, key)
+        return await value if inspect.isawaitable(value) else value
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        try:
+            value = task.result()
+            with guard:
+                cache._end_load(key, flight, value)
+        except BaseException as error:  # whatever it is, it goes to those who wait
+            with guard:
+                cache._fail_load(key, flight)
+            flight.finish(error=error)
+        else:
+            flight.finish(value)
+
+    flight.loop = asyncio.get_running_loop()
+    flight.task = flight.loop.create_task(run())
+    flight.task.add_done_callback(ended)
+
+
+def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Run `function` in `loop`; nobody is there any more if the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def call(loader: Callable[..., Any], key: Any) -> Any:
+    """Call a loader: with the key if it requires an argument, without if it does not."""
+    return loader(key) if requires_argument(loader) else loader()
+
+
+def requires_argument(loader: Callable[..., Any]) -> bool:
+    """Whether `loader` has a positional parameter without a default."""
+    bound = isinstance(loader, MethodType)
+    function = loader.__func__ if isinstance(loader, MethodType) else loader
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        return function.__code__.co_argcount - len(function.__defaults__ or ()) - bound > 0
+    try:
+        parameters = inspect.signature(loader).parameters.values()
+    except ValueError:  # some builtins do not tell
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.kind in positional and p.default is p.empty for p in parameters)
+
+
+def copy_error(error: BaseException, traceback: TracebackType | None) -> BaseException:
+    """The same error as an object of its own, so that a waiter's traceback does not grow on everybody's.
+
+    The copy is made by the builtin class that the error derives from; an `__init__` written in Python is not called,
+    since it would not know what to do with `args`.
+    """
+    try:
+        bases: Any = type(error).__mro__
+        base = next(c for c in bases if isinstance(vars(c).get("__init__"), WrapperDescriptorType))
+        _, arguments, *state = base.__reduce__(error)
+        copy: BaseException = base.__new__(type(error), *arguments)
+        base.__init__(copy, *arguments)
+        if state and state[0]:
+            copy.__setstate__({k: list(v) if k == "__notes__" else v for k, v in state[0].items()})
+    except Exception:  # a type that cannot be made this way: better the shared one than another
+        copy = error
+    copy.__cause__, copy.__context__ = error.__cause__, error.__context__
+    copy.__suppress_context__ = error.__suppress_context__
+    return copy.with_traceback(traceback)

@@ -1,0 +1,267 @@
+"""Caches: `LRUCache`, `TTLCache`, and decorators that keep results in them.
+
+The interface is that of cachetools; `get_or_load`, `peek`, `set`, bulk calls and invalidation are added. The classes
+inherit every hot method from the compiled ones as it is.
+"""
+
+import reprlib
+from collections.abc import Awaitable, Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from fastcore._cached import (
+    CachedFunction,
+    CacheInfo,
+    cached,
+    cachedmethod,
+    hashkey,
+    methodkey,
+    typedkey,
+    typedmethodkey,
+)
+from fastcore._impl import lru, ttl
+from fastcore._singleflight import ABSENT, Flight, aload, load
+
+__all__ = [
+    "CacheInfo",
+    "CacheStats",
+    "CachedFunction",
+    "LRUCache",
+    "TTLCache",
+    "cached",
+    "cachedmethod",
+    "hashkey",
+    "methodkey",
+    "typedkey",
+    "typedmethodkey",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class CacheStats(NamedTuple):
+    """Counters of a cache since it was made or reset, and its size now; one consistent snapshot.
+
+    Reads are `hits + misses`: those by `[]`, `get`, `get_many`, `setdefault`, `get_or_load`. At any time
+    `insertions == entries + removals + evictions + expirations`.
+    """
+
+    hits: int
+    misses: int
+    expired: int
+    """Misses that found an entry, but a dead one."""
+    insertions: int
+    updates: int
+    """Values set under a key that was there."""
+    removals: int
+    """Entries removed by a caller: `del`, `pop`, `popitem`, `clear`, `invalidate`, ..."""
+    evictions: int
+    """Entries removed to make room."""
+    expirations: int
+    """Dead entries removed."""
+    loads: int
+    load_failures: int
+    loads_discarded: int
+    """Loads whose result was not stored: too large, or set, removed or invalidated meanwhile."""
+    entries: int
+    currsize: float
+    maxsize: float
+
+
+class CacheValues(ValuesView[V]):
+    """The values of a cache; iterating refreshes nothing."""
+
+    _mapping: Any
+
+    def __iter__(self) -> Iterator[V]:
+        return self._mapping._values()  # type: ignore[no-any-return]
+
+    def __contains__(self, value: object) -> bool:
+        return any(v is value or v == value for v in self)
+
+
+class CacheItems(ItemsView[K, V]):
+    """The `(key, value)` of a cache; iterating refreshes nothing."""
+
+    _mapping: Any
+
+    def __iter__(self) -> Iterator[tuple[K, V]]:
+        return self._mapping._items()  # type: ignore[no-any-return]
+
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        value = self._mapping.peek(item[0], ABSENT)
+        return value is not ABSENT and (value is item[1] or bool(value == item[1]))
+
+
+class CacheMethods(MutableMapping[K, V]):
+    """What caches can do besides the compiled methods: single flight, bulk writes, views, copies."""
+
+    __slots__ = ()
+    _flight_type: ClassVar[Any]
+
+    def get_or_load(self, key: K, loader: Callable[..., V]) -> V:
+        """The value of `key`; if it is absent, what `loader` returns, stored.
+
+        Any number of concurrent callers, in threads and in event loops, run one loader and get its result. If it
+        raises, each of them gets the error and the next caller tries again. If the key is set, removed or invalidated
+        while the loader runs, its result goes to those who wait, but is not stored, and later callers load anew.
+
+        Args:
+            key: the key.
+            loader: called with the key if it has a parameter without default, else without arguments. No lock is held.
+
+        Raises:
+            ReentrancyError: the loader asks for the key that it loads, or waiting would block the event loop that
+                loads the key.
+            TypeError: the loader is a coroutine function.
+
+        Example:
+            >>> from fastcore.cache import LRUCache
+            >>> cache = LRUCache(maxsize=100)
+            >>> cache.get_or_load("answer", lambda: 42)
+            42
+        """
+        value: Any = self.get(key, ABSENT)
+        return value if value is not ABSENT else load(self, self._flight_type, key, loader)  # type: ignore[arg-type,no-any-return]
+
+    async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V]) -> V:
+        """As `get_or_load`, in a coroutine; `loader` may be a coroutine function.
+
+        The loader runs in a task of its own: cancelling a caller does not cancel it while another one waits. When the
+        last one has left, it is cancelled, and nothing is stored.
+        """
+        value: Any = self.get(key, ABSENT)
+        if value is not ABSENT:
+            return value  # type: ignore[no-any-return]
+        return await aload(self, self._flight_type, key, loader)  # type: ignore[arg-type,no-any-return]
+
+    def set_many(self, entries: Mapping[K, V] | Iterable[tuple[K, V]], /, **options: Any) -> int:
+        """Store each entry as by `set`, with its options; the number of those stored."""
+        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        return sum(self.set(key, value, **options) for key, value in pairs)  # type: ignore[attr-defined]
+
+    def values(self) -> CacheValues[V]:
+        """A view of the values; iterating over it refreshes nothing."""
+        return CacheValues(self)
+
+    def items(self) -> CacheItems[K, V]:
+        """A view of `(key, value)`; iterating over it refreshes nothing."""
+        return CacheItems(self)
+
+    def stats(self, reset: bool = False) -> CacheStats:
+        """All counters at one instant; with `reset` they start again from zero at that instant."""
+        return CacheStats._make(self._counts(reset))  # type: ignore[attr-defined]
+
+    @reprlib.recursive_repr()
+    def __repr__(self) -> str:
+        content = ", ".join(f"{key!r}: {value!r}" for key, value in dict(self.items()).items())
+        size, maxsize = self.currsize, self.maxsize  # type: ignore[attr-defined]
+        return f"{type(self).__name__}({{{content}}}, maxsize={maxsize!r}, currsize={size!r})"
+
+    def __copy__(self) -> Any:
+        return _rebuild(type(self), *self._state())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), *self._state())
+
+    def _state(self) -> tuple[Any, ...]:
+        """What makes an equal cache: arguments, a subclass's attributes, entries with what is left of their life."""
+        this: Any = self
+        return (*this._config(), dict(getattr(self, "__dict__", ())), this._entries())
+
+
+def _rebuild(
+    cls: Any, arguments: tuple[Any, ...], named: dict[str, Any], attributes: dict[str, Any], entries: list[Any]
+) -> Any:
+    """A copy of a cache: same entries, same order, counters at zero, no loads in flight."""
+    cache = cls.__new__(cls)
+    initializer = next(c for c in cls.__mro__ if c.__module__.startswith(("fastcore._ext.", "fastcore._py.")))
+    initializer.__init__(cache, *arguments, **named)
+    if attributes:
+        cache.__dict__.update(attributes)
+    cache._restore(entries)
+    return cache
+
+
+class CacheFlight(Flight, lru.Load):
+    """A load that the caches of this process know how to fence."""
+
+
+class LRUCache(lru.LRUCache[K, V], CacheMethods[K, V]):
+    """A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
+
+    Reading with `[]`, `get` or `get_many`, and setting, make an entry the most recently used. `in`, `peek`, iteration
+    and the views do not. With `getsizeof`, sizes are what `getsizeof(value)` says instead of 1; an entry of size 0 never
+    makes room for another. Adding or removing a key while iterating raises RuntimeError.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
+        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+
+    Raises:
+        ValueError: `maxsize` is negative or not a number; later, `cache[key] = value` when `value` is larger than
+            `maxsize` (`set` returns False then).
+
+    Complexity: O(1) a call, amortised where an entry is added; about 40 bytes an entry besides key and value.
+    Thread safety: every method is atomic. Comparisons of keys that run Python code may let other threads in between;
+    the result is then one that some order of the calls would have given.
+
+    Example:
+        >>> cache = LRUCache(maxsize=2)
+        >>> cache["a"], cache["b"] = 1, 2
+        >>> cache["a"]
+        1
+        >>> cache["c"] = 3
+        >>> sorted(cache)
+        ['a', 'c']
+
+    Source: exact LRU, with the interface of cachetools.
+    """
+
+    __slots__ = ()
+    _flight_type = CacheFlight
+
+
+class TTLCache(ttl.TTLCache[K, V], CacheMethods[K, V]):
+    """An LRU cache whose entries also die, `ttl` after they were written.
+
+    An entry written at time t is there as long as `timer() < t + ttl`. A dead entry is never returned, counted or
+    iterated over. Dead entries are removed, before live ones are evicted, when something is set, counted or listed;
+    reads leave them where they are. No thread is involved. A timer that goes back is held at the highest time seen.
+    `set(key, value, ttl=...)` gives an entry a time to live of its own: 0 removes the key, None means for ever.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
+        ttl: time to live in the unit of the timer (seconds by default), >= 0; None or math.inf: for ever.
+        timer: a callable that returns a number; default: the monotonic clock in seconds, read in C to the nanosecond.
+        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+        jitter: 0 <= jitter < 1; each entry gets a time to live drawn evenly from `ttl * (1 - jitter)` to
+            `ttl * (1 + jitter)`, so that what was written together does not die together.
+        touch: "write", or "access": a read by `[]` or `get` starts the time to live again.
+        rng: a callable that returns floats in [0, 1), for jitter; default: `random.random`.
+
+    Raises:
+        ValueError: an argument is outside its range; later, as LRUCache.
+
+    Complexity: O(1) a call, amortised where an entry is added or dies; about 56 bytes an entry besides key and value.
+    Thread safety: as LRUCache.
+
+    Example:
+        >>> now = 0
+        >>> cache = TTLCache(maxsize=10, ttl=5, timer=lambda: now)
+        >>> cache["a"] = 1
+        >>> now = 4
+        >>> "a" in cache
+        True
+        >>> now = 5
+        >>> "a" in cache, len(cache)
+        (False, 0)
+
+    Source: the interface of cachetools; hierarchical timing wheels (Varghese and Lauck 1987).
+    """
+
+    __slots__ = ()
+    _flight_type = CacheFlight
