@@ -133,7 +133,8 @@ def diff(old, new, /, *, ignore=(), list_keys=None):
         ValueError: an empty path in `ignore`.
         RecursionError: more than 256 levels, or a document that contains itself.
 
-    Complexity: O(size), one walk; equal documents cost about what `old == new` costs.
+    Complexity: O(size), one walk; equal documents cost about what `old == new` costs. Keyed lists that are reordered on
+    every level cost O(size x depth).
     Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
@@ -174,7 +175,7 @@ def covers(live, desired, /, *, ignore=(), list_keys=None):
     Raises:
         What `diff` raises.
 
-    Complexity: O(size of desired).
+    Complexity: O(size of desired, and of the keyed lists of live that it names).
     Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:

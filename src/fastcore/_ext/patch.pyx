@@ -47,7 +47,8 @@ def json_patch(old, new, /):
         TypeError: a type that JSON does not have, or a member name that is not str.
         RecursionError: more than 256 levels, or a document that contains itself.
 
-    Complexity: O(size); identical subtrees (`is`) are not entered.
+    Complexity: O(size), or O(size x depth) if arrays change their length on every level; identical subtrees (`is`) are
+    not entered.
     Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:

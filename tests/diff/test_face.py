@@ -1,0 +1,29 @@
+"""The public module, its examples and its page."""
+
+import doctest
+from pathlib import Path
+
+import fastcore.diff
+from fastcore import _impl
+
+PAGE = Path(__file__).parents[2] / "docs" / "diff.md"
+
+
+def test_public_names_are_those_of_the_primitives():
+    """What is public is the compiled object itself, not something around it."""
+    public = {name: getattr(fastcore.diff, name) for name in fastcore.diff.__all__}
+    primitives = {name: getattr(m, name) for m in (_impl.diff, _impl.patch, _impl.fingerprint) for name in m.__all__}
+    assert public.keys() == primitives.keys()
+    assert all(public[name] is primitives[name] for name in public)
+
+
+def test_examples_in_docstrings(impl):
+    for module, examples in [(impl.diff, 9), (impl.patch, 8), (impl.fingerprint, 6)]:
+        result = doctest.testmod(module)
+        assert (result.failed, result.attempted) == (0, examples)
+
+
+def test_examples_on_the_page():
+    result = doctest.testfile(str(PAGE), module_relative=False)
+    assert result.failed == 0
+    assert result.attempted > 10
