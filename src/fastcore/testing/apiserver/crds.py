@@ -44,6 +44,8 @@ class CRDs:
             self._end_watches(lambda other: self._serves(workspace, name, other), (group, plural))
             self._registry.set_custom(workspace, name, ())
             return
+        if self._writer.store.collection(*CRD.storage).records.get(event.new.key) is not event.new:
+            return  # a later event is on its way
         obj = event.new.decode(CRD.head)
         before = {resource.version: resource.schema for resource in self._registry.custom(workspace, name)}
         resources = resources_of(obj)

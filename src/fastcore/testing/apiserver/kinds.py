@@ -214,7 +214,8 @@ def _namespace(obj: _Object) -> None:
 
 
 def _new_namespace(obj: _Object) -> None:
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+    if "deletionTimestamp" not in obj["metadata"]:
+        obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
     obj.setdefault("status", {}).setdefault("phase", "Active")
 
 

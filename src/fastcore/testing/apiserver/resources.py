@@ -91,6 +91,13 @@ class Resource:
         return self.list_kind or f"{self.kind}List"
 
     @cached_property
+    def protected(self) -> tuple[str, ...]:
+        """Members that an update of the object itself leaves as they are."""
+        if self.kind == "Namespace" and not self.custom:
+            return ("spec", "status")
+        return ("status",) if self.status else ()
+
+    @cached_property
     def supported_fields(self) -> tuple[str, ...]:
         """Names that a field selector may use."""
         return ("metadata.name", "metadata.namespace", *(self.fields or _NO_FIELDS))

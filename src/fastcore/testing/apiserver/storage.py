@@ -14,6 +14,7 @@ out of the bytes without decoding them. One thread owns a store; nothing here aw
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class Record:
         annotations = metadata.get("annotations")
         # The revision goes first and annotations second, so that both can be changed without decoding.
         members = {"annotations": annotations} if annotations else {}
-        members.update((name, value) for name, value in metadata.items() if name != "resourceVersion")
+        members.update((n, value) for n, value in metadata.items() if n not in ("resourceVersion", "annotations"))
         head = _metadata_start(revision) + _encode(members)[1:]
         rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
         self.body = head + b"," + _encode(rest)[1:] if rest else head + b"}"
@@ -233,6 +234,8 @@ class Store:
         self.compacted = 0
         self.collections: dict[tuple[str, str], Collection] = {}
         self.listeners: list[Callable[[Collection, Event], None]] = []
+        self._pending: deque[tuple[Collection, Event]] = deque()
+        self._notifying = False
 
     def collection(self, group: str, plural: str) -> Collection:
         """The collection of a kind, made when first asked for."""
@@ -247,9 +250,22 @@ class Store:
         return self.revision
 
     def notify(self, collection: Collection, event: Event) -> None:
-        """Tell the listeners (the built-in controllers) of a write."""
-        for listener in self.listeners:
-            listener(collection, event)
+        """Tell the listeners (the built-in controllers) of a write.
+
+        A listener may write: what it writes is told after the present event has reached every listener, so that all of
+        them see all events in order, and before the call returns.
+        """
+        self._pending.append((collection, event))
+        if self._notifying:
+            return
+        self._notifying = True
+        try:
+            while self._pending:
+                place, told = self._pending.popleft()
+                for listener in list(self.listeners):
+                    listener(place, told)
+        finally:
+            self._notifying = False
 
     def check_reached(self, revision: int) -> None:
         """Raise the 504 that says "later" if `revision` lies in the future."""

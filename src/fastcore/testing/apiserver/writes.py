@@ -150,10 +150,10 @@ class Writer:
         if not whole:
             obj = self._only_status(target, record, obj)
             metadata = obj["metadata"]
-        elif resource.status:
-            obj.pop("status", None)
-            if "status" in live:
-                obj["status"] = msgspec.json.decode(msgspec.json.encode(live["status"]))
+        for member in resource.protected if whole else ():
+            obj.pop(member, None)
+            if member in live:
+                obj[member] = msgspec.json.decode(msgspec.json.encode(live[member]))
         meta.carry_over(live["metadata"], metadata)
         self.admission.default(target, obj)
         if not tracked:
@@ -221,7 +221,8 @@ class Writer:
         out = self.admission.read(target, record)
         metadata = out["metadata"]
         if target.subresource == "finalize":
-            out.setdefault("spec", {})["finalizers"] = obj.get("spec", {}).get("finalizers") or []
+            finalizers = obj.get("spec", {}).get("finalizers")
+            out["spec"] = {"finalizers": finalizers} if finalizers else {}
         else:
             out.pop("status", None)
             if "status" in obj:
