@@ -209,7 +209,7 @@ cdef class WorkQueue:
     cdef int64_t retried
     cdef Counts queue_durations
     cdef Counts work_durations
-    cdef readonly str name  #: The name given at construction.
+    cdef readonly object name  #: The name given at construction.
     cdef object __weakref__
 
     def __cinit__(self, *, limiter=None, aging=60.0, fair_by=None, clock=None, name=""):
