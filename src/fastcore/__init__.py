@@ -1,6 +1,73 @@
-"""Compiled primitives for Kubernetes controllers, and a controller runtime on top of them."""
+"""Compiled primitives for Kubernetes controllers, and a controller runtime on top of them.
+
+The primitives are here; the runtime is `fastcore.controller`, what tests need is `fastcore.testing`.
+"""
 
 from fastcore._impl import IMPLEMENTATION
 from fastcore._version import __version__
+from fastcore.breaker import CircuitBreaker
+from fastcore.cache import LRUCache, TTLCache, cached, cachedmethod
+from fastcore.diff import (
+    Change,
+    Plan,
+    apply_json_patch,
+    apply_merge_patch,
+    covers,
+    diff,
+    fingerprint,
+    fingerprints,
+    json_patch,
+    merge_patch,
+    plan,
+)
+from fastcore.errors import (
+    CircuitOpenError,
+    FastcoreError,
+    PatchError,
+    PatchTestFailed,
+    PoolError,
+    RateLimitError,
+    ReentrancyError,
+    ShutDown,
+    WaitTimeout,
+)
+from fastcore.pool import BufferPool, ObjectPool
+from fastcore.queue import WorkQueue
+from fastcore.ratelimit import ItemBackoff, KeyedTokenBucket, MaxOf, TokenBucket
 
-__all__ = ["IMPLEMENTATION", "__version__"]
+__all__ = [
+    "IMPLEMENTATION",
+    "BufferPool",
+    "Change",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "FastcoreError",
+    "ItemBackoff",
+    "KeyedTokenBucket",
+    "LRUCache",
+    "MaxOf",
+    "ObjectPool",
+    "PatchError",
+    "PatchTestFailed",
+    "Plan",
+    "PoolError",
+    "RateLimitError",
+    "ReentrancyError",
+    "ShutDown",
+    "TTLCache",
+    "TokenBucket",
+    "WaitTimeout",
+    "WorkQueue",
+    "__version__",
+    "apply_json_patch",
+    "apply_merge_patch",
+    "cached",
+    "cachedmethod",
+    "covers",
+    "diff",
+    "fingerprint",
+    "fingerprints",
+    "json_patch",
+    "merge_patch",
+    "plan",
+]
