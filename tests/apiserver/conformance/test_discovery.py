@@ -135,3 +135,7 @@ def test_openapi_index_and_documents(server: Client, custom_kind: None) -> None:
     patch = answer["paths"][f"/apis/{GROUP}/v1/namespaces/{{namespace}}/demos/{{name}}"]["patch"]
     assert patch["x-kubernetes-group-version-kind"] == {"group": GROUP, "version": "v1", "kind": "Demo"}
     assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
+    apps = server.get(server.get("/openapi/v3")["paths"]["apis/apps/v1"]["serverRelativeURL"])
+    patch = apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" in patch["requestBody"]["content"]

@@ -14,7 +14,7 @@ a schema turned a map or list atomic or back. Model: Kubernetes' managed fields.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from fastcore.testing.apiserver import fieldset
+from fastcore.testing.apiserver import fieldset, last_applied
 from fastcore.testing.apiserver.fieldset import Fields, TypedValueError
 from fastcore.testing.apiserver.status import Cause, bad_request, plain_error
 from fastcore.testing.apiserver.typed import Comparison, compare, merge
@@ -126,10 +126,13 @@ def server_side_apply(
     claims[owner] = Claim(claimed, version, previous.time if previous else None)
     new = _drop_abandoned(merge(base, applied, kind), previous, claims.values(), kind)
     changes = compare(base, new, kind)
-    _settle(claims, owner, changes, force=force)
+    allowed = last_applied.own_fields(base, kind) if manager == last_applied.MANAGER and not force else {}
+    _settle(claims, owner, changes, force=force, allowed=allowed)
     mine = claims.pop(owner)
     if owned := _owned(claimed):  # only now: what is never owned has kept the metadata from being dropped as a whole
         claims[owner] = Claim(owned, version, mine.time if changes.same else now)
+    if manager == last_applied.MANAGER:
+        new = last_applied.keep_in_step(new, applied)
     return _with_managed_fields(new, claims)
 
 
@@ -166,7 +169,7 @@ def track_update(
     owner = Owner(manager or "unknown", "Update", version, subresource)
     changes = compare(_without_managed_fields(live or {}), target, kind)
     taken = _owned(fieldset.union(changes.modified, changes.added))
-    _settle(claims, None, changes, force=True)
+    _settle(claims, None, changes, force=True, allowed={})
     if taken:
         mine = fieldset.union(claims[owner].fields, taken) if owner in claims else taken
         claims[owner] = Claim(mine, version, now)
@@ -189,15 +192,15 @@ def _drop_abandoned(
     return fieldset.remove(merged, abandoned, kind) or {}
 
 
-def _settle(claims: Claims, applier: Owner | None, changes: Comparison, *, force: bool) -> None:
-    """Take changed and removed fields from everyone but `applier`; refuse the changed ones unless forced."""
+def _settle(claims: Claims, applier: Owner | None, changes: Comparison, *, force: bool, allowed: Fields) -> None:
+    """Take changed and removed fields from everyone but `applier`; refuse changed ones unless forced or `allowed`."""
     changed = fieldset.union(changes.modified, changes.added)
     others = [owner for owner in sorted(claims) if owner != applier]
-    if changed and not force:
+    if not force and (disputed := fieldset.difference(changed, allowed)):
         causes = [
             Cause(path, _CONFLICT, f"conflict with {owner}")
             for owner in others
-            for path in fieldset.paths(fieldset.intersection(claims[owner].fields, changed))
+            for path in fieldset.paths(fieldset.intersection(claims[owner].fields, disputed))
         ]
         if causes:
             raise ApplyConflict(causes)

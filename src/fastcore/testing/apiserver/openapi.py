@@ -11,27 +11,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fastcore.testing.apiserver import builtin
+from fastcore.testing.apiserver.openapi_paths import answer, paths_of
 from fastcore.testing.apiserver.resources import Resource
 from fastcore.testing.apiserver.typeschema import as_resource
 
 _REF = "#/components/schemas/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_STATUS, _OPTIONS, _PATCH = _META + "Status", _META + "DeleteOptions", _META + "Patch"
 _RESOURCES = _META + "APIResourceList"
-_SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+_ALWAYS = [_META + name for name in ("Status", "DeleteOptions", "Patch", "APIResourceList")]
 _DOCUMENTS = 256  # compiled documents kept in a process: those of the built-in kinds are shared by all servers
-_QUERY = {
-    "list": ("continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "watch"),
-    "create": ("dryRun", "fieldManager", "fieldValidation"),
-    "update": ("dryRun", "fieldManager", "fieldValidation"),
-    "patch": ("dryRun", "fieldManager", "fieldValidation", "force"),
-    "delete": ("dryRun", "gracePeriodSeconds", "propagationPolicy"),
-    "deletecollection": ("dryRun", "fieldSelector", "labelSelector", "propagationPolicy"),
-}
-_METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch"}
-_ACTIONS = {"create": "post", "update": "put"}  # how the real server names them in x-kubernetes-action
-_PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml")
-_TYPES = {"limit": "integer", "gracePeriodSeconds": "integer", "watch": "boolean", "force": "boolean"}
 
 
 class Document(NamedTuple):
@@ -83,11 +71,11 @@ def _by_path(resources: Iterable[Resource]) -> dict[str, tuple[Resource, ...]]:
 @lru_cache(_DOCUMENTS)
 def _document(name: str, resources: tuple[Resource, ...]) -> Document:
     schemas = {}
-    paths: dict[str, Any] = {f"/{name}/": {"get": {"responses": _answer(_RESOURCES)}}}
-    roots = [_STATUS, _OPTIONS, _PATCH, _RESOURCES]
+    paths: dict[str, Any] = {f"/{name}/": {"get": {"responses": answer(_RESOURCES)}}}
+    roots = list(_ALWAYS)
     for resource in resources:
         schemas.update(_custom_schemas(resource))
-        paths.update(_paths(name, resource))
+        paths.update(paths_of(name, resource, schema_name(resource)))
         roots += [schema_name(resource), schema_name(resource) + "List"]
         if resource.scale:
             roots.append(str(builtin.name_of("autoscaling", "v1", "Scale")))
@@ -180,72 +168,6 @@ def _references(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list):
         for item in schema:
             yield from _references(item)
-
-
-def _paths(root: str, resource: Resource) -> Iterator[tuple[str, dict[str, Any]]]:
-    schema = schema_name(resource)
-    whole = f"/{root}/{resource.plural}"
-    base = f"/{root}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else whole
-    gvk = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    collection = {}
-    for verb in ("list", "create", "deletecollection"):
-        if verb in resource.verbs:
-            body = schema + "List" if verb == "list" else _STATUS if verb == "deletecollection" else schema
-            collection[_METHODS.get(verb, "delete")] = _operation(verb, gvk, schema, body, resource.namespaced)
-    yield base, collection
-    if resource.namespaced and "list" in resource.verbs:
-        yield whole, {"get": _operation("list", gvk, schema, schema + "List", False)}
-    verbs = [verb for verb in ("get", "update", "delete", "patch") if verb in resource.verbs]
-    yield f"{base}/{{name}}", _item(verbs, gvk, schema, resource.namespaced)
-    for subresource in resource.subresources:
-        of, name = (_SCALE, builtin.name_of("autoscaling", "v1", "Scale")) if subresource == "scale" else (gvk, schema)
-        verbs = ["update"] if subresource == "finalize" else ["get", "update", "patch"]
-        yield f"{base}/{{name}}/{subresource}", _item(verbs, of, str(name), resource.namespaced)
-
-
-def _item(verbs: Iterable[str], gvk: dict[str, str], schema: str, namespaced: bool) -> dict[str, Any]:
-    return {
-        _METHODS.get(verb, "delete"): _operation(
-            verb, gvk, schema, _STATUS if verb == "delete" else schema, namespaced, named=True
-        )
-        for verb in verbs
-    }
-
-
-def _operation(
-    verb: str, gvk: dict[str, str], schema: str, answer: str, namespaced: bool, *, named: bool = False
-) -> dict[str, Any]:
-    """One operation; `schema` is what it takes, `answer` what it returns."""
-    places = [name for name, there in (("name", named), ("namespace", namespaced)) if there]
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in places
-    ]
-    parameters += [
-        {"name": name, "in": "query", "schema": {"type": _TYPES.get(name, "string"), "uniqueItems": True}}
-        for name in _QUERY.get(verb, ())
-    ]
-    operation: dict[str, Any] = {
-        "parameters": parameters,
-        "responses": _answer(answer, created=verb == "create"),
-        "x-kubernetes-action": _ACTIONS.get(verb, verb),
-        "x-kubernetes-group-version-kind": gvk,
-    }
-    if verb in ("create", "update"):
-        operation["requestBody"] = {"content": {"*/*": {"schema": {"$ref": _REF + schema}}}, "required": True}
-    elif verb in ("delete", "deletecollection"):
-        operation["requestBody"] = {"content": {"*/*": {"schema": {"$ref": _REF + _OPTIONS}}}}
-    elif verb == "patch":
-        content = {f"application/{name}": {"schema": {"$ref": _REF + _PATCH}} for name in _PATCHES}
-        operation["requestBody"] = {"content": content, "required": True}
-    return operation
-
-
-def _answer(schema: str, *, created: bool = False) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": _REF + schema}}}
-    out = {"200": {"description": "OK", "content": content}}
-    if created:
-        out["201"] = {"description": "Created", "content": content}
-    return out
 
 
 def _old_operation(operation: dict[str, Any]) -> dict[str, Any]:
