@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 
 from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
-from fastcore.controller.errors import AlreadyExistsError, ApiError
+from fastcore.controller.errors import AlreadyExistsError
 from fastcore.controller.model import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from fastcore.controller.workspace import Workspace
+from fastcore.errors import FastcoreError
 from fastcore.reference import crd
 from fastcore.reference.kubeconfig import redirected
 from fastcore.reference.processes import Controller, Cost, Server
@@ -270,7 +271,7 @@ async def _main(options: argparse.Namespace) -> int:
         try:
             with display:
                 await demo.run()
-        except (RuntimeError, ApiError, OSError, TimeoutError) as error:
+        except (FastcoreError, RuntimeError, ValueError, OSError) as error:
             demo.summary.error = str(error) or type(error).__name__
         except asyncio.CancelledError:
             if not demo.summary.converged:

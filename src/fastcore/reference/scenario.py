@@ -14,6 +14,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.informer import Informer
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Kind, Resource
 from fastcore.controller.workspace import Workspace
+from fastcore.errors import FastcoreError
 from fastcore.reference.webapp import CONFIG_HASH, WEBAPP
 
 IN_FLIGHT = 8  # writes of the driver at once: enough to keep the controller busy, too few to crowd it out
@@ -35,7 +36,7 @@ class Progress(Protocol):
         ...
 
 
-class NotConverged(Exception):
+class NotConverged(FastcoreError):
     """Objects were still out of order at the deadline; `keys` maps them to what was wrong."""
 
     def __init__(self, phase: str, reasons: dict[Key, str], total: int) -> None:
@@ -180,6 +181,8 @@ class Scenario:
             reasons = {key: wrong(key) for key in self._waiting}
             self._waiting.clear()
             raise NotConverged(phase, reasons, len(keys)) from None
+        except ExceptionGroup as errors:  # a write of ours failed: one reason is enough
+            raise errors.exceptions[0] from errors
         return self._latencies
 
     def _check(self, key: Key) -> None:
