@@ -29,7 +29,7 @@ from fastcore.errors import FastcoreError
 from fastcore.reference import crd
 from fastcore.reference.kubeconfig import redirected
 from fastcore.reference.processes import Controller, Cost, Server
-from fastcore.reference.report import Display, table
+from fastcore.reference.report import Display
 from fastcore.reference.scenario import Key, NotConverged, Scenario, open_places
 from fastcore.testing.relay import Relay
 
@@ -279,7 +279,6 @@ async def _main(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(asdict(demo.summary), indent=2))
     else:
-        display.print(table(demo.summary.phases))
         display.verdict(demo.summary)
     return 0 if demo.summary.converged else 1
 

@@ -59,10 +59,6 @@ class Display:
             note = f"{phase.seconds:.1f} s, writes: {phase.writes}"
             self._bars.update(self._bar, completed=phase.objects, note=note)
 
-    def print(self, what: object) -> None:
-        """Show anything that rich can show."""
-        self._console.print(what)
-
     def serve(self, kubeconfig: str, metrics: str, targets: "list[tuple[Workspace, str]]") -> None:
         """Say how to look at what keeps running."""
         self._bars.stop()
@@ -71,15 +67,16 @@ class Display:
         self._console.print(SERVE.format(kubeconfig=kubeconfig, metrics=metrics, server=server), highlight=False)
 
     def verdict(self, summary: "Summary") -> None:
-        """The last lines: totals, and whether everything converged."""
-        asked = summary.cache_hits + summary.cache_misses
-        hits = f"{summary.cache_hits} of {asked}" if asked else "none asked"
-        self._console.print(
-            f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces\n"
-            f"controller: peak memory {summary.peak_mib:.0f} MiB, cache hits {hits}, "
-            f"{summary.connections_cut} connections cut",
-            highlight=False,
-        )
+        """The summary: what each phase cost, totals, and whether everything converged."""
+        if summary.phases:
+            asked = summary.cache_hits + summary.cache_misses
+            self._console.print(table(summary.phases))
+            self._console.print(
+                f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces\n"
+                f"controller: peak memory {summary.peak_mib:.0f} MiB, cache hits {summary.cache_hits} of {asked}, "
+                f"{summary.connections_cut} connections cut",
+                highlight=False,
+            )
         if summary.converged:
             self._console.print("[green]Every object converged and stayed quiet.[/green]")
         else:
