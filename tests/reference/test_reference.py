@@ -1,15 +1,20 @@
 """The reference job on real servers: it converges with the fewest writes that can do it, and stays quiet."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from fastcore.controller.config import ClientConfig
 from fastcore.controller.context import Context
+from fastcore.controller.manager import Manager
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT
-from fastcore.reference import reconciler
+from fastcore.controller.workspace import Workspaces
+from fastcore.reference import build, reconciler
 from fastcore.reference.webapp import CONFIG_HASH, WEBAPP, config_hash, deployment
+from fastcore.testing.apiserver import APIServer
 from reference.conftest import Load
-from reference.world import world
+from reference.world import World, install_crd, world
 
 
 async def test_a_new_webapp_costs_three_writes_and_then_none(load: Load) -> None:
@@ -260,3 +265,45 @@ async def test_a_deleted_webapp_is_left_to_the_garbage_collector(load: Load) -> 
         await w.client.delete(DEPLOYMENT, w.namespace, "web")
         assert await w.quiet() == before
         assert await w.get(DEPLOYMENT, "web") is None
+
+
+async def test_with_a_cluster_s_controllers_it_becomes_ready_and_is_collected() -> None:
+    """The embedded server plays the Deployment controller and the garbage collector."""
+    with APIServer() as server:
+        async with world(ClientConfig(server.url)) as w:
+            await w.create("web")
+
+            async def ready() -> bool:
+                webapp = await w.get(WEBAPP, "web")
+                return bool(webapp and (webapp.get("status") or {}).get("phase") == "Ready")
+
+            await w.until(ready)
+            before = await w.quiet()
+            await w.client.delete(WEBAPP, w.namespace, "web")
+
+            async def collected() -> bool:
+                return await w.get(CONFIG_MAP, "web") is None and await w.get(DEPLOYMENT, "web") is None
+
+            await w.until(collected)
+            assert await w.quiet() == before
+
+
+async def test_workspaces_are_kept_apart() -> None:
+    """The same names in two workspaces are two WebApps; one process serves both over one pool of connections."""
+    with APIServer(controllers=()) as server:
+        config = ClientConfig(server.url)
+        async with await Workspaces.for_server(config, ["blue", "red"]) as workspaces:
+            for workspace in workspaces:
+                await install_crd(workspace.client)
+            manager = Manager(workspaces=workspaces)
+            build(manager)
+            running = asyncio.create_task(manager.run())
+            for workspace in workspaces:
+                w = World(config, workspace.client, "default")
+                await w.create("web", config={"WORKSPACE": workspace.name})
+            for workspace in workspaces:
+                w = World(config, workspace.client, "default")
+                await w.synced("web")
+                assert await w.data("web") == {"WORKSPACE": workspace.name}
+            manager.stop()
+            await running

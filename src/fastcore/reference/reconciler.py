@@ -7,9 +7,9 @@ Before the spec's generation has been synced, both children are applied, because
 that has left the spec. After that, a child is written only if it no longer covers what is asked for: drift.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastcore.cache import LRUCache
 from fastcore.controller.batch import Apply, Patch
@@ -46,7 +46,7 @@ _CHILDREN: tuple[tuple[Kind, Callable[[Resource], Resource]], ...] = (
     (DEPLOYMENT, deployment),
 )
 
-Live = dict[Kind, Resource | None]
+Live = dict[Kind, Mapping[str, Any] | None]
 
 
 def build(manager: "Manager", *, workers: int | None = None) -> Controller:
@@ -152,7 +152,9 @@ class WebAppReconciler:
             patch = Patch(CONFIG_MAP, meta["namespace"], meta["name"], {"data": dict.fromkeys(foreign)})
             live[CONFIG_MAP] = (await ctx.batch.run([patch])).raise_for_errors()[0].object
 
-    async def _report(self, ctx: Context, webapp: Resource, outcome: Outcome, deployment: Resource | None) -> Resource:
+    async def _report(
+        self, ctx: Context, webapp: Resource, outcome: Outcome, deployment: Mapping[str, Any] | None
+    ) -> Resource:
         """Write the status if it says something new, and an event when a failure begins or ends."""
         before = synced_condition(webapp)
         status = status_of(webapp, outcome, deployment, self._now())
@@ -199,7 +201,7 @@ def _mark(request: Request, webapp: Resource, live: Live) -> int:
     )
 
 
-def _observed(child: Resource | None, *parts: str) -> list[object]:
+def _observed(child: Mapping[str, Any] | None, *parts: str) -> list[object]:
     if child is None:
         return []
     meta = child["metadata"]

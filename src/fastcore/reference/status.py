@@ -44,7 +44,7 @@ def is_synced(webapp: Resource) -> bool:
     return condition.get("status") == "True" and _generation(condition) == webapp["metadata"]["generation"]
 
 
-def status_of(webapp: Resource, outcome: Outcome, deployment: Resource | None, now: datetime) -> Resource:
+def status_of(webapp: Resource, outcome: Outcome, deployment: Mapping[str, Any] | None, now: datetime) -> Resource:
     """The status that says `outcome`; times of conditions that stay what they are stay, too."""
     generation = webapp["metadata"]["generation"]
     wanted = webapp["spec"].get("replicas", 1)
@@ -82,11 +82,11 @@ def _condition(
     }
 
 
-def _ready_replicas(deployment: Resource | None) -> int:
+def _ready_replicas(deployment: Mapping[str, Any] | None) -> int:
     return int(((deployment or {}).get("status") or {}).get("readyReplicas") or 0)
 
 
-def _is_rolled_out(deployment: Resource | None, wanted: int) -> bool:
+def _is_rolled_out(deployment: Mapping[str, Any] | None, wanted: int) -> bool:
     """Whether the replicas that are ready are those of the present template."""
     if deployment is None:
         return False

@@ -92,13 +92,13 @@ def deployment(webapp: Resource) -> Resource:
     return child
 
 
-def is_owned(child: Resource, webapp: Resource) -> bool:
+def is_owned(child: Mapping[str, Any], webapp: Resource) -> bool:
     """Whether this very WebApp, not one of the same name before it, is the controller of `child`."""
     uid = webapp["metadata"]["uid"]
     return any(o["uid"] == uid and o.get("controller") for o in child["metadata"].get("ownerReferences") or ())
 
 
-def is_leaving(child: Resource, webapp: Resource) -> bool:
+def is_leaving(child: Mapping[str, Any], webapp: Resource) -> bool:
     """Whether `child` will go by itself: it is being deleted, or belongs to a WebApp of this name that is gone."""
     meta = child["metadata"]
     if meta.get("deletionTimestamp"):
