@@ -73,7 +73,7 @@ class Display:
             self._console.print(table(summary.phases))
             self._console.print(
                 f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces\n"
-                f"controller: peak memory {summary.peak_mib:.0f} MiB, cache hits {summary.cache_hits} of {asked}, "
+                f"controller: start {summary.start_cpu_s:.2f} s CPU, peak memory {summary.peak_mib:.0f} MiB, cache hits {summary.cache_hits} of {asked}, "
                 f"{summary.connections_cut} connections cut",
                 highlight=False,
             )
