@@ -50,7 +50,7 @@ def test_no_labels_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a b", "=b", "a in b", "a in (b", "a in (b c)", "a=b,", ",", "a=b c", "a==,(", "a in (b", "-a", "a=-", "!"]
+    "text", ["a b", "=b", "a in b", "a in (b", "a in (b c)", "a=b,", ",", "a=b c", "a==,(", "-a", "a=-", "!"]
 )
 def test_malformed_labels(text: str) -> None:
     with pytest.raises(StatusError) as caught:

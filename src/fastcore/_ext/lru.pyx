@@ -7,7 +7,6 @@ section; the drop of displaced keys and values, after it. What each part may run
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_SIZE
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_Tailmatch
 from libc.math cimport floor
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -15,10 +14,10 @@ from libc.string cimport memcmp, memset
 
 from types import GenericAlias
 
-from fastcore._ext.ring cimport FREE, PINNED, PyMem_Free, ROOTS, Table, table_close, table_open
+from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, Counters, DELETES, EVICTS, FRACTIONS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES, drop,
-    find, hash_of, key_at, touch, value_at
+    ABSENT, Counters, DELETES, EVICTS, FRACTIONS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
+    drop, find, hash_of, key_at, touch, value_at
 )
 
 cdef extern from *:

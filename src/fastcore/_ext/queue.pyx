@@ -1,17 +1,11 @@
 # cython: freethreading_compatible=True
 """The work queue: each key once, never to two consumers at a time.
 
-    items: dict key -> Entry            owns every entry that is ready, being processed or delayed
-    levels: C, by priority              borrowed links: ready entries, a lane a group (levels.pxd)
-    ready: C ring                       the same entries in the order in which they became ready
-    processing: C ring                  entries handed out, oldest first
-    timers: C heap                      delayed entries by due time
-    crowd                               consumers that wait (waiting.pyx); empty on the fast path
+The book (book.pyx) knows the keys, the crowd (waiting.pyx) who waits for one; this is what surrounds them: the critical
+section, the clock, waiting and waking.
 
-User code runs: in `clock`, `fair_by` and the limiter, outside the section; in a key's `__hash__` and `__eq__`, on the
-dict call that opens an operation (nothing has changed yet) and on the `pop` in `_drop`, while the entry still counts as
-being processed; in a key's `__del__`, when a method returns. Dict calls may let other threads in on a free-threaded
-build, so that after each of them the entry's state is read anew. An entry leaves the dict in `_drop` alone.
+User code runs outside the section: `clock`, `fair_by`, the limiter, event loops, and a key's `__del__` when a method
+returns. A key's `__hash__` and `__eq__` run inside; see book.pyx.
 """
 
 import math
@@ -24,14 +18,9 @@ from cpython.number cimport PyNumber_Index
 from libc.math cimport isnan
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, int64_t
 
+from fastcore._ext.book cimport Book, Entry, Figures, Group
 from fastcore._ext.clock cimport monotonic_ns
-from fastcore._ext.durations cimport BUCKETS, Counts, counts_add
-from fastcore._ext.levels cimport (
-    Lane, Level, Levels, lanes_free, lanes_get, level_put, level_remove, level_take, levels_free, levels_get,
-    levels_top, levels_trim,
-)
-from fastcore._ext.link cimport Link, ring_append, ring_empty, ring_init, ring_remove
-from fastcore._ext.timers cimport Timer, Timers, timers_add, timers_free, timers_remove, timers_up
+from fastcore._ext.durations cimport BUCKETS, Counts
 from fastcore._ext.waiting cimport Crowd, Waiter
 
 from fastcore.errors import ShutDown, WaitTimeout
@@ -40,14 +29,10 @@ cdef extern from "math.h" nogil:
     long long llrint(double)
 
 cdef enum:
-    READY = 1
-    PROCESSING = 2
-    DIRTY = 4           # added while being processed
-    DELAYED = 8
     KEPT_GROUPS = 64
 
 cdef int64_t THREAD_RECHECK_NS = 10_000_000_000
-cdef long long SAME_PRIORITY = INT64_MAX
+cdef long long SAME_PRIORITY = INT64_MAX    # see Book.put
 
 QueueStats = namedtuple(
     "QueueStats",
@@ -113,40 +98,6 @@ cdef class _ItemBackoff:
 
 
 @cython.final
-cdef class _Group:
-    """Stands for one value of `fair_by`, or for all keys without it; compared by identity: no user code."""
-
-    cdef Lane* lanes
-    cdef Py_ssize_t members
-
-    def __dealloc__(self):
-        lanes_free(&self.lanes)
-
-
-@cython.final
-@cython.freelist(64)
-cdef class _Entry:
-    """All that the queue knows of one key."""
-
-    cdef object key
-    cdef _Group group
-    cdef Link line          # in a lane while ready, in `processing` while being processed
-    cdef Link age           # in `ready` while ready
-    cdef Timer timer        # in `timers` while delayed
-    cdef Lane* lane
-    cdef Level* level
-    cdef int64_t added      # when it was first added since it was last handed out
-    cdef int64_t ready_at
-    cdef int64_t started
-    cdef int state
-    cdef int priority
-    cdef int popped         # the priority it was handed out with
-
-    def __cinit__(self):
-        self.line.owner = self.age.owner = self.timer.owner = <void*>self
-
-
-@cython.final
 cdef class WorkQueue:
     """WorkQueue(*, limiter=None, aging=60.0, fair_by=None, clock=None, name='')
 --
@@ -186,51 +137,31 @@ cdef class WorkQueue:
     Source: client-go's workqueue and controller-runtime's priority queue.
     """
 
-    cdef dict items
-    cdef Levels levels
-    cdef Link ready
-    cdef Py_ssize_t depth
-    cdef Link processing
-    cdef Py_ssize_t running
-    cdef Timers timers
-    cdef int64_t seq
+    cdef Book book
     cdef Crowd crowd
     cdef object clock
     cdef object limiter
     cdef object fair_by
     cdef dict groups
     cdef Py_ssize_t groups_limit
-    cdef _Group everyone
-    cdef int64_t aging
-    cdef bint aged_turn
-    cdef bint shut
-    cdef int64_t last       # the highest time seen
-    cdef int64_t adds
-    cdef int64_t retried
-    cdef Counts queue_durations
-    cdef Counts work_durations
+    cdef Group everyone
     cdef readonly object name  #: The name given at construction.
     cdef object __weakref__
 
     def __cinit__(self, *, limiter=None, aging=60.0, fair_by=None, clock=None, name=""):
-        ring_init(&self.ready)
-        ring_init(&self.processing)
         if aging is not None and not aging > 0:
             raise ValueError(f"aging must be > 0 seconds or None, got {aging!r}")
-        self.aging = INT64_MAX if aging is None else to_ns(aging)
-        self.items = {}
+        self.crowd = Crowd.__new__(Crowd)
+        self.book = Book.__new__(Book)
+        self.book.crowd = self.crowd
+        self.book.aging = INT64_MAX if aging is None else to_ns(aging)
         self.groups = {}
         self.groups_limit = KEPT_GROUPS
-        self.everyone = _Group.__new__(_Group)
-        self.crowd = Crowd.__new__(Crowd)
+        self.everyone = Group.__new__(Group)
         self.clock = clock
         self.limiter = _ItemBackoff.__new__(_ItemBackoff) if limiter is None else limiter
         self.fair_by = fair_by
         self.name = name
-
-    def __dealloc__(self):
-        levels_free(&self.levels)
-        timers_free(&self.timers)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -256,7 +187,7 @@ cdef class WorkQueue:
     def add_rate_limited(self, key, priority=None):
         """Add `key` after the delay that the limiter asks for."""
         cdef long long level = SAME_PRIORITY if priority is None else to_priority(priority)
-        if not self.shut:
+        if not self.book.shut:
             self._put(key, to_ns(self.limiter.when(key)), level, True)
 
     def forget(self, key, /):
@@ -282,7 +213,7 @@ cdef class WorkQueue:
         cdef int64_t limit = -1 if timeout is None else timeout_ns(timeout)
         cdef int64_t deadline, pause
         cdef Waiter waiter = None, previous
-        cdef _Entry entry = self._take_or_wait(None, None)
+        cdef Entry entry = self._take_or_wait(None, None)
         if entry is not None:
             return entry.key
         deadline = -1 if limit < 0 else monotonic_ns() + min(limit, INT64_MAX // 2)
@@ -305,7 +236,7 @@ cdef class WorkQueue:
     async def aget(self):
         """Take the next key as `get` does, without blocking the event loop; cancelling loses no key."""
         cdef Waiter waiter = None, previous
-        cdef _Entry entry = self._take_or_wait(None, None)
+        cdef Entry entry = self._take_or_wait(None, None)
         if entry is not None:
             return entry.key
         from asyncio import get_running_loop
@@ -333,10 +264,10 @@ cdef class WorkQueue:
             ValueError: `key` is not being processed.
         """
         cdef int64_t now = self._read()
-        cdef _Entry entry = None
+        cdef Entry entry = None
         cdef list woken
         with cython.critical_section(self):
-            entry = self._finish(key, now)
+            entry = self.book.finish(key, now)
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
@@ -345,12 +276,12 @@ cdef class WorkQueue:
 
     def __len__(self):
         """The number of ready keys; delayed ones and those being processed do not count."""
-        cdef int64_t now = self._read() if self.timers.size else 0
+        cdef int64_t now = self._read() if self.book.timers.size else 0
         cdef Py_ssize_t depth
         cdef list woken
         with cython.critical_section(self):
-            self._promote(self._at(now))
-            depth = self.depth
+            self.book.advance(now)
+            depth = self.book.depth
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
@@ -365,7 +296,7 @@ cdef class WorkQueue:
         """
         cdef list woken
         with cython.critical_section(self):
-            self._close()
+            self.book.close()
             self.crowd.release()
             woken = self.crowd.take_woken()
         if woken is not None:
@@ -408,39 +339,22 @@ cdef class WorkQueue:
     @property
     def shutting_down(self):
         """Whether the queue was shut down."""
-        return self.shut
+        return self.book.shut
 
     def stats(self):
         """A snapshot of counters and durations."""
-        cdef int64_t now = self._read(), total = 0, longest = 0
+        cdef int64_t now = self._read()
         cdef dict depths = {}
+        cdef Figures figures
         cdef list woken
-        cdef Link* link
-        cdef Py_ssize_t i
-        cdef Counts queued, worked
         with cython.critical_section(self):
-            # Nothing in here allocates what the collector tracks: a collection may run user code.
-            now = self._at(now)
-            self._promote(now)
-            link = self.processing.next
-            if not ring_empty(&self.processing):
-                longest = now - (<_Entry>link.owner).started
-            while link != &self.processing:
-                total += now - (<_Entry>link.owner).started
-                link = link.next
-            for i in range(self.levels.size - 1, -1, -1):
-                if self.levels.items[i].count:
-                    depths[self.levels.items[i].priority] = self.levels.items[i].count
-            depth, running, delayed = self.depth, self.running, self.timers.size
-            adds, retried = self.adds, self.retried
-            queued = self.queue_durations
-            worked = self.work_durations
+            self.book.read(now, &figures, depths)
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
         return QueueStats(
-            self.name, depth, depths, running, delayed, adds, retried, total / 1e9, longest / 1e9,
-            snapshot(&queued), snapshot(&worked),
+            self.name, figures.depth, depths, figures.running, figures.delayed, figures.adds, figures.retries,
+            figures.unfinished_ns / 1e9, figures.longest_ns / 1e9, snapshot(&figures.queued), snapshot(&figures.worked),
         )
 
     # Inside: these take the section
@@ -450,68 +364,46 @@ cdef class WorkQueue:
             return monotonic_ns()
         return PyNumber_Index(self.clock())
 
-    cdef _Group _group(self, object key):
+    cdef Group _group(self, object key):
         """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
-        cdef _Group group
+        cdef Group group
         value = self.fair_by(key)
         if len(self.groups) >= self.groups_limit:
             for known, group in list(self.groups.items()):
                 if group.members == 0:
                     self.groups.pop(known, None)
             self.groups_limit = max(KEPT_GROUPS, 2 * len(self.groups))
-        return self.groups.setdefault(value, _Group.__new__(_Group))
+        return self.groups.setdefault(value, Group.__new__(Group))
 
     cdef int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
-        """Mark `key` for the time in `delay`; `again` is a requeue: counted as a retry, and keeps its priority."""
-        cdef _Entry fresh, entry
+        """See Book.put."""
+        cdef Group group
         cdef int64_t now
         cdef list woken
-        if self.shut:
+        if self.book.shut:
             return 0
-        fresh = _Entry.__new__(_Entry)
-        fresh.key = key
-        fresh.group = self.everyone if self.fair_by is None else self._group(key)
+        group = self.everyone if self.fair_by is None else self._group(key)
         now = self._read()
         with cython.critical_section(self):
-            entry = self.items.setdefault(key, fresh)
-            if entry is fresh:
-                fresh.group.members += 1
-            now = self._at(now)
-            self._promote(now)
-            if priority == SAME_PRIORITY:
-                priority = entry.popped if entry.state & PROCESSING else 0
-            if again and delay > 0:
-                self.retried += 1
-            if entry.state & (READY | DIRTY):
-                self._raise(entry, <int>priority)
-            elif delay > 0:
-                self._delay(entry, now + delay if delay < INT64_MAX - now else INT64_MAX, <int>priority)
-            else:
-                if entry.state & DELAYED:
-                    priority = max(priority, <long long>entry.priority)
-                    entry.state &= ~DELAYED
-                    timers_remove(&self.timers, &entry.timer)
-                entry.priority = <int>priority
-                self._mark(entry, now)
+            self.book.put(key, group, delay, priority, again, now)
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
         return 0
 
-    cdef _Entry _take_or_wait(self, Waiter waiter, Waiter previous):
+    cdef Entry _take_or_wait(self, Waiter waiter, Waiter previous):
         """Take a key; without one, let `waiter` take the place of `previous` among those who wait."""
         cdef int64_t now = self._read()
-        cdef _Entry entry
+        cdef Entry entry
         cdef bint ended
         cdef list woken
         with cython.critical_section(self):
             if previous is not None:
                 self.crowd.delist(previous)
-            now = self._at(now)
-            entry = self._take(now)
-            ended = entry is None and self.shut
+            entry = self.book.take(now)
+            ended = entry is None and self.book.shut
             if entry is None and waiter is not None and not ended:
-                self.crowd.enlist(waiter, self.timers.items[0].due - now if self.timers.size else INT64_MAX)
+                self.crowd.enlist(waiter, self.book.next_due(now))
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
@@ -524,7 +416,7 @@ cdef class WorkQueue:
         cdef list woken
         with cython.critical_section(self):
             self.crowd.delist(waiter)
-            self._hand_on()
+            self.book.hand_on()
             woken = self.crowd.take_woken()
         if woken is not None:
             self._wake(woken)
@@ -537,7 +429,7 @@ cdef class WorkQueue:
             for waiter in woken:
                 if not waiter.wake():
                     with cython.critical_section(self):
-                        self._hand_on()
+                        self.book.hand_on()
             with cython.critical_section(self):
                 woken = self.crowd.take_woken()
         return 0
@@ -546,8 +438,8 @@ cdef class WorkQueue:
         cdef bint idle
         cdef list woken
         with cython.critical_section(self):
-            self._close()
-            idle = self.depth == 0 and self.running == 0
+            self.book.close()
+            idle = self.book.idle()
             if not idle:
                 self.crowd.drainers[waiter] = None
             woken = self.crowd.take_woken()
@@ -559,169 +451,5 @@ cdef class WorkQueue:
         cdef bint idle
         with cython.critical_section(self):
             self.crowd.drainers.pop(waiter, None)
-            idle = self.depth == 0 and self.running == 0
+            idle = self.book.idle()
         return idle
-
-    # Inside the section
-
-    cdef inline int64_t _at(self, int64_t now) noexcept:
-        """`now`, or the highest time seen if the clock went back."""
-        if now > self.last:
-            self.last = now
-        return self.last
-
-    cdef int _raise(self, _Entry entry, int priority) except -1:
-        cdef Level* level
-        cdef Lane* lane
-        if priority <= entry.priority:
-            return 0
-        if entry.state & READY:
-            level = levels_get(&self.levels, priority)
-            lane = lanes_get(&entry.group.lanes, priority)
-            level_remove(entry.level, entry.lane, &entry.line)
-            levels_trim(&self.levels, entry.level)
-            self._link(entry, level, lane)
-        entry.priority = priority
-        return 0
-
-    cdef inline void _link(self, _Entry entry, Level* level, Lane* lane) noexcept:
-        entry.level = level
-        entry.lane = lane
-        level_put(level, lane, &entry.line)
-
-    cdef int _delay(self, _Entry entry, int64_t due, int priority) except -1:
-        if entry.state & DELAYED:
-            entry.priority = max(priority, entry.priority)
-            if due >= entry.timer.due:
-                return 0
-            self.seq += 1
-            entry.timer.due = due
-            entry.timer.seq = self.seq
-            timers_up(&self.timers, &entry.timer)
-        else:
-            self.seq += 1
-            entry.timer.due = due
-            entry.timer.seq = self.seq
-            timers_add(&self.timers, &entry.timer)
-            entry.state |= DELAYED
-            entry.priority = priority
-        if self.timers.items[0] == &entry.timer and len(self.crowd.consumers):
-            self.crowd.rearm()
-        return 0
-
-    cdef inline int _promote(self, int64_t now) except -1:
-        """Mark the delayed keys that are due, in the order of their due times."""
-        cdef _Entry entry
-        while self.timers.size and self.timers.items[0].due <= now:
-            entry = <_Entry>self.timers.items[0].owner
-            timers_remove(&self.timers, &entry.timer)
-            entry.state &= ~DELAYED
-            self._mark(entry, entry.timer.due)
-        return 0
-
-    cdef inline int _mark(self, _Entry entry, int64_t now) except -1:
-        self.adds += 1
-        entry.added = now
-        if entry.state & PROCESSING:
-            entry.state |= DIRTY
-        else:
-            self._push(entry, now)
-        return 0
-
-    cdef inline int _push(self, _Entry entry, int64_t now) except -1:
-        cdef Level* level = levels_get(&self.levels, entry.priority)
-        self._link(entry, level, lanes_get(&entry.group.lanes, entry.priority))
-        entry.ready_at = now
-        entry.state |= READY
-        ring_append(&self.ready, &entry.age)
-        self.depth += 1
-        if len(self.crowd.consumers):
-            self.crowd.signal()
-        return 0
-
-    cdef inline _Entry _take(self, int64_t now):
-        cdef Level* level
-        cdef _Entry entry
-        self._promote(now)
-        if self.depth == 0:
-            return None
-        level = levels_top(&self.levels)
-        entry = <_Entry>self.ready.next.owner
-        if entry.priority < level.priority and now - entry.ready_at > self.aging:
-            self.aged_turn = not self.aged_turn
-            if not self.aged_turn:
-                level = entry.level
-        entry = <_Entry>level_take(level).owner
-        levels_trim(&self.levels, level)
-        ring_remove(&entry.age)
-        self.depth -= 1
-        entry.state = (entry.state & ~READY) | PROCESSING
-        entry.popped = entry.priority
-        entry.started = now
-        ring_append(&self.processing, &entry.line)
-        self.running += 1
-        counts_add(&self.queue_durations, now - entry.added)
-        return entry
-
-    cdef _Entry _finish(self, object key, int64_t now):
-        """The entry whose processing has ended, or None if it is not being processed."""
-        cdef _Entry entry = self.items.get(key)
-        if entry is None or not entry.state & PROCESSING:
-            return None
-        if entry.state == PROCESSING:
-            self._drop(key, entry)
-            if not entry.state & PROCESSING:
-                return entry
-        now = self._at(now)
-        entry.state &= ~PROCESSING
-        ring_remove(&entry.line)
-        self.running -= 1
-        counts_add(&self.work_durations, now - entry.started)
-        if entry.state & DIRTY:
-            entry.state &= ~DIRTY
-            self._push(entry, now)
-        if self.shut and self.depth == 0 and self.running == 0:
-            self.crowd.release()
-        return entry
-
-    cdef int _drop(self, object key, _Entry entry) except -1:
-        """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        cdef _Entry gone = self.items.pop(key, None), kept = None
-        if gone is entry and entry.state == PROCESSING:
-            entry.group.members -= 1
-        elif gone is not None:
-            try:
-                kept = self.items.setdefault(key, gone)
-            finally:
-                if kept is not gone:
-                    self._dismiss(gone)
-        return 0
-
-    cdef void _dismiss(self, _Entry entry) noexcept:
-        """Unlink an entry that the dict no longer owns."""
-        if entry.state & READY:
-            level_remove(entry.level, entry.lane, &entry.line)
-            ring_remove(&entry.age)
-            self.depth -= 1
-        if entry.state & PROCESSING:
-            ring_remove(&entry.line)
-            self.running -= 1
-        if entry.state & DELAYED:
-            timers_remove(&self.timers, &entry.timer)
-        entry.state = 0
-        entry.group.members -= 1
-
-    cdef int _hand_on(self) except -1:
-        if len(self.crowd.consumers) and (self.depth or (self.timers.size and self.crowd.leader is None)):
-            self.crowd.signal()
-        return 0
-
-    cdef int _close(self) except -1:
-        """End intake. Entries that were only delayed stay in the dict, idle, until the queue goes."""
-        cdef Py_ssize_t i
-        self.shut = True
-        for i in range(self.timers.size):
-            (<_Entry>self.timers.items[i].owner).state &= ~DELAYED
-        self.timers.size = 0
-        self.crowd.end()
-        return 0

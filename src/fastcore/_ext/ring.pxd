@@ -2,11 +2,11 @@
 #
 #     cells   [ 0 | tag 5 | 0 | tag 2 | tag 4 ]       hash -> slot; linear probing, deletion by backward shift
 #     slots   [ main | pinned | 2 | 3 | 4 | 5 ]       {prev, next, hash}: a ring through slot numbers, or the free list
-#     items   [ - - |  - -   |k2 v2|- -|k4 v4|k5 v5]  the Python list that owns the user's objects, held by the cache
+#     items   [ - - | - - |k2 v2|- -|k4 v4|k5 v5]     the Python list that owns the user's objects; the cache holds it
 #
-# Slots 0 and 1 are the roots of two rings: `next` of a root is the oldest entry, `prev` the newest. The pinned ring holds
-# entries of weight 0, which never make room for others. Nothing in this file meets a Python object or can fail, except
-# for lack of memory in `table_open` and `table_grow`, which then change nothing.
+# Slots 0 and 1 are the roots of two rings: `next` of a root is the oldest entry, `prev` the newest. The pinned ring
+# holds entries of weight 0, which never make room for others. Nothing in this file meets a Python object or can fail,
+# except for lack of memory in `table_open` and `table_grow`, which then change nothing.
 #
 # A cell is a slot number in its low `width` bits and the low bits of the entry's hash above them, so that nearly every
 # probe of a foreign entry ends inside `cells`. The position of an entry comes from the high bits of its hash.

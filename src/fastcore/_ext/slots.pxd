@@ -86,7 +86,9 @@ cdef class Slots:
     cdef int discard(self, uint32_t slot, list trash) except -1
     cdef int shrink(self, list trash, double limit) except -1
     cdef int64_t locate(self, object key, uint32_t hash, PyObject **flight) except -1
-    cdef int64_t put(self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash) except -1
+    cdef int64_t put(
+        self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
+    ) except -1
     cdef int take(self, object key, uint64_t now, Gone *gone) except -1
 
 

@@ -5,11 +5,11 @@
 orders it by use, a Python list owns its key and value, so that the collector sees them and walks them quickly.
 
 User code may run at: the hash of a key, which callers take first; the comparison of keys in `search` and in the dict of
-loads; the drop of displaced keys and values, which callers do after their critical section. `search` and `locate` answer
-with what is true after the last comparison, and from there to the end of the critical section nothing allocates a
-container or drops a reference, so no user code sees or disturbs a half-done step.
+loads; the drop of displaced keys and values, which callers do after their critical section. What `search` and `locate`
+answer is true after the last comparison; from there to the end of the critical section nothing allocates a container or
+drops a reference, so no user code sees or disturbs a half-done step.
 
-The collector may empty the list while it breaks a cycle that runs through the cache; then it is shorter than `table.used`
+The collector may empty the list while it breaks a cycle that runs through the cache; it is then shorter than `used`
 asks for, and every path into it looks at that first. There is no tp_clear for the same reason: this list, and the one
 that holds the callables, break all cycles by themselves.
 """
@@ -89,7 +89,7 @@ cdef class Slots:
         """Remove the entries that are dead at `now` into `trash`."""
         return 0
 
-    # -- parts: all of them run inside the critical section of the caller -----------------------------------------------
+    # -- parts: all of them run inside the critical section of the caller ----------------------------------------------
 
     cdef int intact(self) except -1:
         """Refuse to go on in a cache whose list the collector has emptied."""
@@ -221,7 +221,9 @@ cdef class Slots:
             return slots[MAIN].next
         return slots[PINNED].next if slots[PINNED].next != PINNED else 0
 
-    cdef int64_t put(self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash) except -1:
+    cdef int64_t put(
+        self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
+    ) except -1:
         """Store an entry that fits, fence a load of its key; the slot, or 0 if `load` is itself fenced."""
         cdef PyObject *flight = NULL
         cdef Slot *slots

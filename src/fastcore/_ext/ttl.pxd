@@ -13,6 +13,7 @@ cdef enum:
 cdef struct Span:
     # A time to live, in the unit of the timer.
     bint endless
+    bint fraction       # given as a number that is not an integer
     double seconds      # as given, jitter applied
     int64_t ticks       # the same as an integer: nanoseconds, or rounded up to whole units of an integer timer
 

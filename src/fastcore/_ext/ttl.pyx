@@ -2,7 +2,7 @@
 """The compiled TTL cache: an LRU cache whose slots also carry a deadline, on the timing wheel of `wheel.pxd`.
 
 Time is an unsigned 64-bit number that sorts as the timer's numbers do: nanoseconds of the C clock; the integers of a
-given timer; or, from the first number on that is not one, the floats, by their bit pattern. So no deadline loses
+given timer; or, from the first number or ttl on that is not one, the floats, by their bit pattern. So no deadline loses
 precision, whatever the timer counts.
 
 User code may run where the LRU cache runs it, and at: a given `timer`, and `rng`, both before the critical section. The
@@ -11,16 +11,17 @@ default clock is read inside it, after the key was found: a miss reads no clock.
 
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
-from libc.math cimport INFINITY, ceil, isinf
+from libc.math cimport INFINITY, ceil, floor, isinf
 from libc.string cimport memcpy, memset
 
 import random
-import time
+from time import monotonic
 
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, find, hash_of, touch, value_at
+    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, find, hash_of, touch as refresh,
+    value_at
 )
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_remove
 
@@ -52,19 +53,19 @@ cdef inline double decode_float(uint64_t code) noexcept:
     return seconds
 
 
-cdef int to_reading(object time, Reading *reading) except -1:
+cdef int to_reading(object number, Reading *reading) except -1:
     cdef int overflow = 0
     reading.fraction = False
     reading.ticks = 0
-    if not isinstance(time, int):
-        if hasattr(time, "__index__"):
-            time = time.__index__()
+    if not isinstance(number, int):
+        if hasattr(number, "__index__"):
+            number = number.__index__()
         else:
             reading.fraction = True
     if not reading.fraction:
-        reading.ticks = PyLong_AsLongLongAndOverflow(time, &overflow)
+        reading.ticks = PyLong_AsLongLongAndOverflow(number, &overflow)
         reading.fraction = overflow != 0
-    reading.seconds = time
+    reading.seconds = number
     if reading.seconds != reading.seconds:
         raise ValueError("timer returned nan")
     return 0
@@ -82,8 +83,8 @@ cdef class TTLCache(LRUCache):
 
     def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None):
         cdef double spread = jitter
-        cdef Span span = [False, 0, 0]
-        cdef object default_timer = time.monotonic, default_rng = random.random
+        cdef Span span = [False, False, 0, 0]
+        cdef object default_timer = monotonic, default_rng = random.random
         if not 0 <= spread < 1:
             raise ValueError(f"jitter must be at least 0 and less than 1, got {jitter!r}")
         if touch not in ("write", "access"):
@@ -168,6 +169,7 @@ cdef class TTLCache(LRUCache):
         if not seconds >= 0:
             raise ValueError(f"ttl must be non-negative or None, got {ttl!r}")
         self.measure(seconds, span)
+        span.fraction = not span.endless and seconds != floor(seconds)
         if self.domain == INTEGERS and isinstance(ttl, int) and not span.endless:
             span.ticks = ttl        # a float would round beyond 2 ** 53
         return 0
@@ -275,6 +277,8 @@ cdef class TTLCache(LRUCache):
         try:
             with cython.critical_section(self):
                 self.intact()
+                if span.fraction and self.domain == INTEGERS:
+                    self.to_floats()
                 now = self.settle(&reading)
                 if wheel_due(&self.wheel, self.timers, now):
                     if trash is None:
@@ -324,7 +328,7 @@ cdef class TTLCache(LRUCache):
                 now = self.settle(&reading)
                 if now < self.timers[slot].expires:
                     self.counters.hits += 1
-                    touch(self, <uint32_t>slot)
+                    refresh(self, <uint32_t>slot)
                     if self.extends:
                         expires = self.deadline(now, &self.spans[slot])
                         if expires > now:
@@ -348,7 +352,7 @@ cdef class TTLCache(LRUCache):
         return self.hooks[TIMER]
 
     def expire(self, time=None):
-        """Remove what is dead, now or at `time`, and return it as a list of `(key, value)`. O(removed), or O(n) at `time`."""
+        """Remove what is dead, now or (in O(n)) at `time`, and return it as a list of `(key, value)`."""
         cdef Reading reading = [False, 0, 0]
         cdef uint64_t now = 0, at = 0
         cdef uint32_t slot

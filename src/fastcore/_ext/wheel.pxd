@@ -1,10 +1,10 @@
 # When entries expire: a hierarchical timing wheel over the slots of a cache. O(1) to add, move and remove; exact.
 #
-# A time is an unsigned 64-bit number; its 16 hexadecimal digits are the levels. An entry lies on the level of the highest
-# digit in which its last instant alive, `expires - 1`, differs from `last`, the time up to which the wheel has run, in the
-# bucket of that digit (level 0 if they are equal). So every entry of a lower level is due before any of a higher one, and
-# when time moves on, only the bucket that contains the new time has to be spread over lower levels: each entry moves at
-# most 15 times in its life.
+# A time is an unsigned 64-bit number; its 16 hexadecimal digits are the levels. An entry lies on the level of the
+# highest digit in which its last instant alive, `expires - 1`, differs from `last`, the time up to which the wheel has
+# run, in the bucket of that digit (level 0 if they are equal). So every entry of a lower level is due before any of a
+# higher one, and when time moves on, only the bucket that holds the new time has to be spread over lower levels: each
+# entry moves at most 15 times in its life.
 #
 # Buckets are FIFO lists through the timers' `next`; the first one's `prev` is the last. Slot 0 is a root and has no
 # timer, so 0 ends a list.

@@ -117,8 +117,9 @@ class TTLCache(LRUCache):
         weight = self._weigh(value)
         self._refuse_large(weight, mode)
         if self._spread and 0 < span < math.inf and mode != RESTORE:
+            whole = isinstance(span, int)
             span = span * (1 + self._spread * (2 * self._rng() - 1))
-            span = max(1, int(span + 0.5)) if self._in_ns else span
+            span = max(1, math.ceil(span)) if whole else span
         reading = self._read_timer()
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
@@ -171,7 +172,7 @@ class TTLCache(LRUCache):
         return self._timer
 
     def expire(self, time: Any = None) -> list[tuple[Any, Any]]:
-        """Remove what is dead, now or at `time`, and return it as a list of `(key, value)`."""
+        """Remove what is dead, now or (in O(n)) at `time`, and return it as a list of `(key, value)`."""
         trash: list[Any] = []
         now = self._read_clock()
         with self._lock:

@@ -71,12 +71,12 @@ class Display:
         if summary.phases:
             asked = summary.cache_hits + summary.cache_misses
             self._console.print(table(summary.phases))
-            self._console.print(
-                f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces\n"
-                f"controller: start {summary.start_cpu_s:.2f} s CPU, peak memory {summary.peak_mib:.0f} MiB, cache hits {summary.cache_hits} of {asked}, "
-                f"{summary.connections_cut} connections cut",
-                highlight=False,
-            )
+            for line in (
+                f"server {summary.server}, {summary.objects} objects in {summary.workspaces} workspaces",
+                f"controller: start {summary.start_cpu_s:.2f} s CPU, peak memory {summary.peak_mib:.0f} MiB",
+                f"cache hits {summary.cache_hits} of {asked}, connections cut {summary.connections_cut}",
+            ):
+                self._console.print(line, highlight=False)
         if summary.converged:
             self._console.print("[green]Every object converged and stayed quiet.[/green]")
         else:
