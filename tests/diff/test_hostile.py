@@ -105,7 +105,7 @@ def test_a_document_that_changes_while_it_is_read(impl, kind):
             victim += [Vandal(victim), *rest]
             other = [{"a": 1}, *({"x": [i]} for i in range(20))]
         del rest
-        call = calls(impl, other, victim)[index] if index > 4 else calls(impl, victim, other)[index]
+        call = calls(impl, other, victim)[index] if index in (5, 7) else calls(impl, victim, other)[index]
         with contextlib.suppress(RuntimeError, IndexError):
             call()
         assert not victim
@@ -128,7 +128,7 @@ def test_keys_whose_comparison_changes_the_document(impl):
         key = Key("k1")
         key.victim = {key: {"a": [1]}, "k2": {"b": [2]}, "k3": 3}
         other = {"k0": 1, "k1": {"a": [2]}, "k2": {"b": [2]}}
-        call = calls(impl, other, key.victim)[index] if index > 4 else calls(impl, key.victim, other)[index]
+        call = calls(impl, other, key.victim)[index] if index in (5, 7) else calls(impl, key.victim, other)[index]
         with contextlib.suppress(RuntimeError):
             call()
         emptied.append(not key.victim)
