@@ -267,6 +267,23 @@ async def test_a_deleted_webapp_is_left_to_the_garbage_collector(load: Load) -> 
         assert await w.get(DEPLOYMENT, "web") is None
 
 
+async def test_children_of_a_deleted_webapp_are_not_made_anew(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch of a child may be ahead of the WebApp's own: the cache still shows a WebApp that is gone."""
+    async with world(await load()) as w:
+        await w.create("web")
+        await w.synced("web")
+        before = await w.quiet()
+        stale = await w.get(WEBAPP, "web")
+        read = Context.get
+        monkeypatch.setattr(Context, "get", lambda ctx, kind: stale if kind is WEBAPP else read(ctx, kind))
+        await w.client.delete(WEBAPP, w.namespace, "web")
+        await w.client.delete(DEPLOYMENT, w.namespace, "web")
+        await w.create("web")  # the same name, another uid
+        await w.client.delete(CONFIG_MAP, w.namespace, "web")
+        assert await w.quiet() == before
+        assert await w.get(CONFIG_MAP, "web") is None
+
+
 async def test_with_a_cluster_s_controllers_it_becomes_ready_and_is_collected() -> None:
     """The embedded server plays the Deployment controller and the garbage collector."""
     with APIServer() as server:

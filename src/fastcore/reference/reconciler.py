@@ -1,7 +1,7 @@
 """Brings one WebApp's children and status in order with as few requests as that takes.
 
-A new WebApp costs three writes: two applies and a status. One that is in order costs none, and no read either: all
-reads come from the informers.
+A new WebApp costs three writes: two applies and a status. One that is in order costs none, and no read either: reads
+come from the informers, but for one look before a child that has vanished is made anew.
 
 Before the spec's generation has been synced, both children are applied, because comparing values cannot see a field
 that has left the spec. After that, a child is written only if it no longer covers what is asked for: drift.
@@ -17,7 +17,7 @@ from fastcore.controller.builder import ControllerBuilder
 from fastcore.controller.context import Context
 from fastcore.controller.controller import Controller
 from fastcore.controller.cpus import default_concurrency
-from fastcore.controller.errors import ConflictError, InvalidError
+from fastcore.controller.errors import ConflictError, InvalidError, NotFoundError
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind, Request, Resource, Result
 from fastcore.controller.options import Options
 from fastcore.diff import covers, fingerprint
@@ -104,6 +104,8 @@ class WebAppReconciler:
         live: Live = {kind: ctx.get(kind) for kind, _ in _CHILDREN}
         if self.settled.get(_mark(request, webapp, live)) is not None:
             return None
+        if None in live.values() and is_synced(webapp) and not await _is_still_there(ctx, webapp):
+            return None
         outcome = await self._bring_in_order(ctx, webapp, live)
         written = await self._report(ctx, webapp, outcome, live[DEPLOYMENT])
         if outcome.reason == FOREIGN:
@@ -174,6 +176,16 @@ class WebAppReconciler:
         elif outcome.synced and (webapp.get("status") or {}).get("phase") == FAILED:
             ctx.events.event(webapp, "Normal", "Recovered", f"{outcome.message}; before: {before.get('reason')}")
         return written
+
+
+async def _is_still_there(ctx: Context, webapp: Resource) -> bool:
+    """Ask the server. A child that is gone may be the garbage collector's work, heard of before the deletion of the
+    WebApp itself, since each kind has a watch of its own: making the child anew would leave an orphan."""
+    try:
+        now = await ctx.client.get(WEBAPP, ctx.request.namespace, ctx.request.name)
+    except NotFoundError:
+        return False
+    return bool(now["metadata"]["uid"] == webapp["metadata"]["uid"] and not now["metadata"].get("deletionTimestamp"))
 
 
 def _foreign(kind: Kind, webapp: Resource) -> Outcome:
