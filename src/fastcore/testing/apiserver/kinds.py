@@ -313,6 +313,10 @@ def _validate_workload(obj: _Object, live: _Object | None, group: str) -> list[C
             )
     if not spec["template"]["spec"].get("containers"):
         causes.append(Cause.required("spec.template.spec.containers"))
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type") == "Recreate" and "rollingUpdate" in strategy:
+        why = "may not be specified when strategy `type` is 'Recreate'"
+        causes.append(Cause.forbidden("spec.strategy.rollingUpdate", why))
     if live is not None and selector != live["spec"].get("selector"):
         written = msgspec.json.encode(selector).decode()
         causes.append(Cause.invalid("spec.selector", written, "field is immutable"))
