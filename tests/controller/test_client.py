@@ -4,6 +4,7 @@
 
 import asyncio
 import base64
+import gc
 import gzip
 import json
 import subprocess
@@ -579,3 +580,21 @@ async def compact(kube_server):
         answer = await etcd.request("POST", "/v3/kv/range", body=b'{"key": "AA=="}')
         revision = json.loads(answer)["header"]["revision"]
         await etcd.request("POST", "/v3/kv/compaction", body=json.dumps({"revision": revision}).encode())
+
+
+@pytest.mark.kube
+async def test_nothing_is_left_open_on_a_real_server(kube_server):
+    """Watches that are left and requests that are cancelled close their TLS connections at once."""
+    async with Client(await ClientConfig.load(kube_server.kubeconfig)) as client:
+        async with aclosing(client.watch("/api/v1/namespaces", {"resourceVersion": "0"})) as lines:
+            await anext(lines)
+        requests = [asyncio.create_task(client.list(NAMESPACE)) for _ in range(10)]
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+        for task in requests:
+            task.cancel()
+        await asyncio.wait(requests)
+    await asyncio.sleep(0)
+    transports = [
+        o for o in gc.get_objects() if isinstance(o, asyncio.Transport) and "_SSLProtocol" in type(o).__name__
+    ]
+    assert [t for t in transports if t.get_extra_info("socket").fileno() >= 0] == []

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from fastcore.controller.config import ClientConfig
@@ -69,6 +70,19 @@ class Stream:
             for line in lines:
                 if line:
                     yield line
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Aborts the connections that cannot be used again, instead of parting from the peer by TLS's rules.
+
+    That parting needs several turns of the loop and an answer, and nobody waits for it: a loop that ends meanwhile
+    leaves the socket open.
+    """
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if should_close or protocol.should_close:
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
 
 
 class Transport:
@@ -170,7 +184,7 @@ class Transport:
             if self._closed:
                 raise ConnectionFailed("the client is closed")
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+                connector=_Connector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
                 timeout=_NO_TIMEOUT,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
