@@ -18,11 +18,11 @@ from fastcore.testing.apiserver.watch import WatchStream
 class Local(Client):
     """The client of the conformance suite, straight into an API: no sockets, no threads, and time stands still."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, controllers: tuple[str, ...] = BUILT_IN_CONTROLLERS, **settings: Any) -> None:
         super().__init__("http://local")
         self.now = 1_700_000_000.0
         self.api = API(Settings(now=lambda: self.now, seed=1, **settings))
-        self.controllers = Controllers(self.api, BUILT_IN_CONTROLLERS, None)
+        self.controllers = Controllers(self.api, controllers)
 
     def settle(self) -> None:
         """Let the built-in controllers do all that they have to do."""

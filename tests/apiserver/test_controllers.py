@@ -6,7 +6,6 @@ import pytest
 
 from apiserver.conftest import CRDS, FOOS, MAPS, Local, brief, config_map, foo, foo_crd, lines
 from apiserver.test_writes import DEPLOYMENTS, deployment
-from fastcore.testing.apiserver.api import API
 from fastcore.testing.apiserver.controllers import Controllers
 
 
@@ -201,23 +200,20 @@ def test_deployments_become_ready(local: Local) -> None:
     assert events[1]["object"]["metadata"]["generation"] == 2
 
 
-def test_switched_off(local: Local) -> None:
+def test_switched_off() -> None:
     """Group 9: each controller runs only if asked."""
-    api = API()
-    other = Local.__new__(Local)
-    other.__dict__ = {**local.__dict__, "api": api, "controllers": Controllers(api, ("garbage",), None)}
-    other.post(DEPLOYMENTS, deployment("web"))
-    other.settle()
-    assert "observedGeneration" not in other.get(f"{DEPLOYMENTS}/web")["status"]
+    local = Local(controllers=("garbage",))
+    local.post(DEPLOYMENTS, deployment("web"))
+    local.settle()
+    assert "observedGeneration" not in local.get(f"{DEPLOYMENTS}/web")["status"]
 
 
 def test_late_start() -> None:
     """A controller that starts late knows what was there before."""
-    local = Local()
-    local.controllers.stop()
+    local = Local(controllers=())
     local.post(MAPS, config_map("a"))
     owned(local, "b", "a")
-    local.controllers = Controllers(local.api, ("garbage",), None)
+    local.controllers = Controllers(local.api, ("garbage",))
     local.delete(f"{MAPS}/a")
     local.settle()
     assert local.get(MAPS).names == []
@@ -225,4 +221,4 @@ def test_late_start() -> None:
 
 def test_unknown_controller(local: Local) -> None:
     with pytest.raises(ValueError, match="no built-in controller 'scheduler'"):
-        Controllers(local.api, ("scheduler",), None)
+        Controllers(local.api, ("scheduler",))

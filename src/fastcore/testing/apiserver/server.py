@@ -25,8 +25,9 @@ _LONGEST_WATCH = (1800.0, 3600.0)
 class APIServer:
     """An embedded Kubernetes API server on a TCP port.
 
-    Everything is kept in memory and gone when it stops. Start it as a context manager (`with`: in a thread of its own;
-    `async with`: in the running loop), or with `start()` and `stop()`.
+    Everything is kept in memory and gone with this object. Start it as a context manager (`with`: in a thread of its
+    own; `async with`: in the running loop), or with `start()` and `stop()`; started again, it has the same port and
+    objects as before, like a server that was down for a while.
 
     Args:
         port: TCP port, 0 for a free one.
@@ -73,13 +74,12 @@ class APIServer:
         self._port = port
         self._bookmark_period = bookmark_period
         self._settings = replace(settings or Settings(), token=token, history=history, watch_buffer=watch_buffer)
-        self._controllers = controllers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runner: web.ServerRunner | None = None
         self.url = ""
         self.api = API(self._settings)
-        self._running: Controllers | None = None
+        self._controllers = Controllers(self.api, controllers)
 
     # In a thread
 
@@ -131,7 +131,7 @@ class APIServer:
     async def astart(self) -> Self:
         """Serve from the running loop until `astop`."""
         self._loop = asyncio.get_running_loop()
-        self._running = Controllers(self.api, self._controllers, self._loop.call_soon)
+        self._controllers.run_on(self._loop.call_soon)
         self._runner = web.ServerRunner(
             # Without cancellation an idle watch would outlive its client until the next event.
             web.Server(self._handle, handler_cancellation=True),
@@ -145,9 +145,9 @@ class APIServer:
         except OSError:
             await self._runner.cleanup()
             raise
-        port = self._runner.addresses[0][1]
+        self._port = self._runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{host}:{port}"
+        self.url = f"http://{host}:{self._port}"
         return self
 
     async def astop(self) -> None:
@@ -156,8 +156,7 @@ class APIServer:
         if runner is None:
             return
         self.api.cut_watches()
-        if self._running is not None:
-            self._running.stop()
+        self._controllers.pause()
         await runner.cleanup()
 
     async def __aenter__(self) -> Self:
@@ -230,7 +229,12 @@ class APIServer:
         )
         response.enable_chunked_encoding()
         ready = asyncio.Event()
-        stream.wake = ready.set
+
+        def wake() -> None:
+            if stream.cut and http.transport is not None:
+                # Not in order: a slow client would otherwise keep the writer below waiting for it.
+                http.transport.abort()
+            ready.set()
 
         def mark() -> None:
             stream.bookmark()
@@ -244,6 +248,7 @@ class APIServer:
             "mark": loop.call_later(self._bookmark_period, mark),
             "finish": loop.call_later(stream.options.timeout or random.uniform(*_LONGEST_WATCH), finish),
         }
+        stream.wake = wake
         try:
             await response.prepare(http)
             while True:
@@ -255,8 +260,6 @@ class APIServer:
                     break
                 else:
                     await ready.wait()
-            if stream.cut and http.transport is not None:
-                http.transport.abort()
         except ConnectionError:
             pass  # the client has gone
         finally:

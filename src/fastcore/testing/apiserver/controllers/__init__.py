@@ -17,6 +17,7 @@ from fastcore.testing.apiserver.storage import Collection, Event
 BUILT_IN_CONTROLLERS = ("garbage", "namespaces", "deployments")
 _KINDS = {"garbage": GarbageCollector, "namespaces": Namespaces, "deployments": Deployments}
 _BURST = 50
+CallSoon = Callable[[Callable[[], Any]], Any]
 
 
 class Controllers:
@@ -25,13 +26,13 @@ class Controllers:
     Args:
         api: what they watch and change.
         names: which of `BUILT_IN_CONTROLLERS`.
-        call_soon: runs a function after the present one; None: `step` is called by hand.
+        call_soon: runs a function after the present one; None: `step` is called by hand, or `run_on` comes later.
 
     Raises:
         ValueError: there is no controller of that name.
     """
 
-    def __init__(self, api: API, names: tuple[str, ...], call_soon: Callable[[Callable[[], Any]], Any] | None) -> None:
+    def __init__(self, api: API, names: tuple[str, ...], call_soon: CallSoon | None = None) -> None:
         unknown = [name for name in names if name not in _KINDS]
         if unknown:
             raise ValueError(f"no built-in controller {unknown[0]!r}; there are {', '.join(BUILT_IN_CONTROLLERS)}")
@@ -46,12 +47,15 @@ class Controllers:
             for record in collection.select(None, ""):
                 self._observe(collection, Event(record.revision, None, record, False))
 
-    def stop(self) -> None:
-        """Hear and do nothing more."""
-        if self._observe in self._api.store.listeners:
-            self._api.store.listeners.remove(self._observe)
-        self._queue.clear()
-        self._queued.clear()
+    def run_on(self, call_soon: CallSoon) -> None:
+        """From now on do the work as it comes, on the loop that `call_soon` belongs to."""
+        self._call_soon = call_soon
+        self._schedule()
+
+    def pause(self) -> None:
+        """Do nothing more until `run_on` or `step`; what happens meanwhile is noted."""
+        self._call_soon = None
+        self._scheduled = False
 
     def _observe(self, collection: Collection, event: Event) -> None:
         for controller in self._active:
@@ -60,6 +64,9 @@ class Controllers:
                 if work not in self._queued:
                     self._queued.add(work)
                     self._queue.append(work)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if self._queue and not self._scheduled and self._call_soon is not None:
             self._scheduled = True
             self._call_soon(self._run)
@@ -70,9 +77,7 @@ class Controllers:
         for _ in range(_BURST):
             if not self.step():
                 return
-        if self._queue and self._call_soon is not None and not self._scheduled:
-            self._scheduled = True
-            self._call_soon(self._run)
+        self._schedule()
 
     def step(self) -> bool:
         """Do the next piece of work; False if there is none."""
