@@ -1,7 +1,8 @@
 """The TTL cache in plain Python: an LRU cache whose entries carry a deadline, in a heap.
 
-An entry that is set again, or removed, leaves its old place in the heap behind: places carry a sequence number, and
-stale ones are thrown away when they come up, or when they outnumber the entries.
+The heap holds deadlines with the numbers under which `_due` knows their entries. An entry that is set again, or removed,
+leaves its old deadline behind: its number is forgotten, and it is thrown away when it comes up, or when such deadlines
+outnumber the entries.
 
 User code may run where the LRU cache runs it, and at: a given `timer`, and `rng`, both without the lock.
 """
@@ -24,7 +25,7 @@ class TTLCache(LRUCache):
     `fastcore.cache.TTLCache` documents it, and adds what both twins share.
     """
 
-    __slots__ = ("_extends", "_heap", "_in_ns", "_latest", "_rng", "_seq", "_spread", "_timer", "_ttl")
+    __slots__ = ("_due", "_extends", "_heap", "_in_ns", "_latest", "_rng", "_seq", "_spread", "_timer", "_ttl")
 
     def __init__(
         self,
@@ -47,7 +48,8 @@ class TTLCache(LRUCache):
         self._timer = time.monotonic if timer is None else timer
         self._rng = random.random if rng is None else rng
         self._latest = -math.inf
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int]] = []
+        self._due: dict[int, Entry] = {}
         self._seq = 0
         self._spread = jitter
         self._extends = touch == "access"
@@ -90,19 +92,25 @@ class TTLCache(LRUCache):
         return now >= entry.expires
 
     def _arm(self, entry: Entry, expires: float) -> None:
+        self._due.pop(entry.seq, None)
         entry.expires = expires
         self._seq += 1
         entry.seq = self._seq
         if expires != math.inf:
-            heapq.heappush(self._heap, (expires, entry.seq, entry))
-        if len(self._heap) > 2 * (len(self._main) + len(self._pinned)) + 16:
-            self._heap = [place for place in self._heap if place[2].linked and place[1] == place[2].seq]
+            self._due[entry.seq] = entry
+            heapq.heappush(self._heap, (expires, entry.seq))
+        if len(self._heap) > 2 * len(self._due) + 16:
+            self._heap = [place for place in self._heap if place[1] in self._due]
             heapq.heapify(self._heap)
+
+    def _detach(self, entry: Entry, trash: list[object]) -> None:
+        super()._detach(entry, trash)
+        self._due.pop(entry.seq, None)
 
     def _sweep(self, now: float, trash: list[object]) -> None:
         while self._heap and self._heap[0][0] <= now:
-            _, seq, entry = heapq.heappop(self._heap)
-            if entry.linked and seq == entry.seq:
+            entry = self._due.get(heapq.heappop(self._heap)[1])
+            if entry is not None:
                 self._detach(entry, trash)
                 self._counters["expirations"] += 1
 
@@ -194,8 +202,10 @@ class TTLCache(LRUCache):
     def _check(self) -> list[Any]:
         """As LRUCache._check; and assert that every deadline stands in the heap."""
         keys = LRUCache._check(self)
-        places = {(expires, seq, id(entry)) for expires, seq, entry in self._heap}
-        for entry in [*self._main, *self._pinned]:
-            if entry.expires != math.inf:
-                assert (entry.expires, entry.seq, id(entry)) in places, "deadline lost"
+        places = set(self._heap)
+        timed = [e for ring in (self._main, self._pinned) for e in ring if e.expires != math.inf]
+        assert len(timed) == len(self._due), "deadlines lost"
+        for entry in timed:
+            assert self._due[entry.seq] is entry, "deadline of another entry"
+            assert (entry.expires, entry.seq) in places, "deadline lost"
         return keys
