@@ -1,5 +1,6 @@
 """fingerprint: 64 bits for a document, the same everywhere."""
 
+import os
 import subprocess
 import sys
 from enum import IntEnum
@@ -54,7 +55,11 @@ def test_the_hash_is_siphash():
     texts = [b"a" * n for n in range(1, 40)]
     code = f"print(*[hash(t) & (2**64 - 1) for t in {texts!r}])"
     run = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert [_siphash(bytes(16), 0, text) for text in texts] == [int(word) for word in run.stdout.split()]
 
@@ -128,7 +133,11 @@ def test_processes_give_the_same_number(impl):
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for seed in ("0", "1")
     ]

@@ -61,16 +61,16 @@ def test_endless_documents_raise(impl, kind):
     assert impl.fingerprint.fingerprint(nested(256, 1, kind)) > 0
 
 
-def test_the_interpreters_own_limit_holds(impl):
-    """Close to the end of the stack a walk raises what any Python function would."""
+def test_the_end_of_the_stack_is_not_overrun(impl):
+    """Close to it a walk answers, or raises what any Python function would: which, depends on the interpreter."""
 
     def deep(levels):
         if levels:
             return deep(levels - 1)
         return impl.diff.diff(nested(200, 1), nested(200, 2))
 
-    with pytest.raises(RecursionError, match="maximum recursion depth exceeded"):
-        deep(sys.getrecursionlimit() - 150)
+    with contextlib.suppress(RecursionError):
+        assert len(deep(sys.getrecursionlimit() - 150)) == 1
     assert len(impl.diff.diff(nested(200, 1), nested(200, 2))) == 1
 
 
