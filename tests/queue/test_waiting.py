@@ -149,20 +149,23 @@ async def test_a_task_waits_for_add_from_a_thread(impl: Any) -> None:
 async def test_tasks_wait_for_delays(impl: Any) -> None:
     """WQ-6: one timer serves all; an earlier delay replaces it."""
     queue = impl.queue.WorkQueue()
-    tasks = {asyncio.create_task(queue.aget()) for _ in range(4)}
+    order = []
+
+    async def consume() -> None:
+        order.append(await queue.aget())
+
+    tasks = [asyncio.create_task(consume()) for _ in range(4)]
     await settle()
     queue.add_after("d", 3600)
     queue.add_after("c", 0.02)
     await settle()
     queue.add_after("b", 0.01)
     queue.add_after("a", 0.005)
-    order = []
     while len(order) < 3:
-        done, tasks = await asyncio.wait(tasks, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-        order += [task.result() for task in done]
-    assert order == ["a", "b", "c"]
+        await asyncio.sleep(0.001)
     queue.add("d")
-    assert await asyncio.wait_for(tasks.pop(), 10) == "d"
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert order == ["a", "b", "c", "d"]
 
 
 async def test_cancelling_loses_no_key(impl: Any) -> None:

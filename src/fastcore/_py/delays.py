@@ -3,7 +3,6 @@
 from heapq import heapify, heappop, heappush
 
 from fastcore._py.levels import Entry
-from fastcore._py.waiting import NEVER
 
 
 class Delays:
@@ -37,11 +36,6 @@ class Delays:
         while self._heap and self._heap[0][2].seq != self._heap[0][1]:
             heappop(self._heap)
         return self._heap[0][2] if self._heap else None
-
-    def next_due(self) -> int:
-        """When it is due."""
-        entry = self.first()
-        return NEVER if entry is None else entry.due
 
     def clear(self) -> list[Entry]:
         """Take all out."""

@@ -1,47 +1,30 @@
 """The work queue in plain Python: each key once, never to two consumers at a time.
 
-A key is in `_items` while it is ready, being processed or delayed. Ready keys stand in `_ready` (in the order they
-became ready) and in the lane of their group and priority; delayed ones in a heap by due time, whose stale entries are
-skipped. No thread runs in the background: of the waiting consumers one, the leader, sleeps until the next key is due.
+The book (book.py) knows the keys, the crowd (waiting.py) who waits for one; this is what surrounds them: the lock, the
+clock, waiting and waking. No thread runs in the background: of the waiting consumers one, the leader, sleeps until the
+next delayed key is due.
 
-User code that runs inside: a key's `__hash__` and `__eq__` (on the first dict call of an operation, before anything
-changed); outside the lock: `clock`, `fair_by`, the limiter.
+User code runs outside the lock: `clock`, `fair_by`, the limiter, event loops. A key's `__hash__` and `__eq__` run under
+it, which is why it is reentrant; see book.py.
 """
 
 import math
 import operator
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic_ns
 from types import GenericAlias
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
-from fastcore._py.delays import Delays
-from fastcore._py.durations import Counts, Durations
-from fastcore._py.levels import Entry, Group, Levels
+from fastcore._py.book import Book
+from fastcore._py.book import QueueStats as QueueStats
+from fastcore._py.durations import Durations as Durations
+from fastcore._py.levels import Entry, Group
 from fastcore._py.waiting import NEVER, Crowd, Waiter
 from fastcore.errors import ShutDown, WaitTimeout
 
-_READY, _PROCESSING, _DIRTY, _DELAYED = 1, 2, 4, 8
 _THREAD_RECHECK_NS = 10_000_000_000
 _KEPT_GROUPS = 64
-
-
-class QueueStats(NamedTuple):
-    """What a queue holds and has done, at one moment; times in seconds."""
-
-    name: str
-    depth: int
-    depth_by_priority: dict[int, int]
-    processing: int
-    delayed: int
-    adds: int
-    retries: int
-    unfinished_work: float
-    longest_running: float
-    queue_duration: Durations
-    work_duration: Durations
 
 
 def _ns(seconds: float) -> int:
@@ -138,24 +121,15 @@ class WorkQueue:
         if aging is not None and not aging > 0:
             raise ValueError(f"aging must be > 0 seconds or None, got {aging!r}")
         self._limiter = _ItemBackoff() if limiter is None else limiter
-        self._aging = NEVER if aging is None else _ns(aging)
         self._fair_by = fair_by
         self._clock = monotonic_ns if clock is None else clock
         self._name = name
         self._lock = threading.RLock()
-        self._items: dict[Any, Entry] = {}
-        self._levels = Levels()
-        self._ready: OrderedDict[Entry, None] = OrderedDict()
-        self._processing: dict[Entry, None] = {}
-        self._delays = Delays()
         self._crowd = Crowd()
+        self._book = Book(self._crowd, NEVER if aging is None else _ns(aging))
         self._everyone = Group()
         self._groups: dict[Any, Group] = {}
         self._groups_limit = _KEPT_GROUPS
-        self._aged_turn = self._shut = False
-        self._last = self._adds = self._retries = 0
-        self._queue_durations = Counts()
-        self._work_durations = Counts()
 
     # Producers
 
@@ -177,7 +151,7 @@ class WorkQueue:
     def add_rate_limited(self, key: Any, priority: int | None = None) -> None:
         """Add `key` after the delay that the limiter asks for."""
         level = None if priority is None else _level(priority)
-        if not self._shut:
+        if not self._book.shut:
             self._put(key, _ns(self._limiter.when(key)), level, True)
 
     def forget(self, key: Any, /) -> None:
@@ -251,19 +225,19 @@ class WorkQueue:
         Raises:
             ValueError: `key` is not being processed.
         """
-        now = self._clock()
+        now = self._now()
         with self._lock:
-            entry = self._finish(key, now)
+            entry = self._book.finish(key, now)
         self._wake()
         if entry is None:
             raise ValueError(f"done() of a key that is not being processed: {key!r}")
 
     def __len__(self) -> int:
         """The number of ready keys; delayed ones and those being processed do not count."""
-        now = self._clock() if self._delays.count else 0
+        now = self._now() if self._book.delayed() else 0
         with self._lock:
-            self._promote(self._at(now))
-            depth = len(self._ready)
+            self._book.advance(now)
+            depth = self._book.depth()
         self._wake()
         return depth
 
@@ -275,7 +249,7 @@ class WorkQueue:
         Consumers and drains that wait are woken. Calling it again has no effect.
         """
         with self._lock:
-            self._close()
+            self._book.close()
             self._crowd.release()
         self._wake()
 
@@ -314,7 +288,7 @@ class WorkQueue:
     @property
     def shutting_down(self) -> bool:
         """Whether the queue was shut down."""
-        return self._shut
+        return self._book.shut
 
     @property
     def name(self) -> str:
@@ -323,28 +297,16 @@ class WorkQueue:
 
     def stats(self) -> QueueStats:
         """A snapshot of counters and durations."""
-        now = self._clock()
+        now = self._now()
         with self._lock:
-            now = self._at(now)
-            self._promote(now)
-            running = [now - entry.started for entry in self._processing]
-            snapshot = QueueStats(
-                name=self._name,
-                depth=len(self._ready),
-                depth_by_priority=self._levels.depths(),
-                processing=len(running),
-                delayed=self._delays.count,
-                adds=self._adds,
-                retries=self._retries,
-                unfinished_work=sum(running) / 1e9,
-                longest_running=max(running, default=0) / 1e9,
-                queue_duration=self._queue_durations.snapshot(),
-                work_duration=self._work_durations.snapshot(),
-            )
+            snapshot = self._book.read(now, self._name)
         self._wake()
         return snapshot
 
     # Inside: these take the lock
+
+    def _now(self) -> int:
+        return operator.index(self._clock())
 
     def _group(self, key: Any) -> Group:
         """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
@@ -359,44 +321,24 @@ class WorkQueue:
         return self._groups.setdefault(value, Group())
 
     def _put(self, key: Any, delay: int, priority: int | None, again: bool) -> None:
-        """Mark `key` for the time in `delay`; `again` is a requeue: counted as a retry, and keeps its priority."""
-        if self._shut:
+        """See Book.put."""
+        if self._book.shut:
             return
-        fresh = Entry(key, self._group(key))
-        now = self._clock()
+        group = self._group(key)
+        now = self._now()
         with self._lock:
-            entry = self._items.setdefault(key, fresh)
-            if entry is fresh:
-                fresh.group.members += 1
-            now = self._at(now)
-            self._promote(now)
-            if priority is None:
-                priority = entry.popped if entry.state & _PROCESSING else 0
-            if again and delay > 0:
-                self._retries += 1
-            if entry.state & (_READY | _DIRTY):
-                self._raise(entry, priority)
-            elif delay > 0:
-                self._delay(entry, min(now + delay, NEVER), priority)
-            else:
-                if entry.state & _DELAYED:
-                    priority = max(priority, entry.priority)
-                    entry.state &= ~_DELAYED
-                    self._delays.cancel(entry)
-                entry.priority = priority
-                self._mark(entry, now)
+            self._book.put(key, group, delay, priority, again, now)
         self._wake()
 
     def _take_or_wait(self, waiter: Waiter | None, previous: Waiter | None) -> Entry | None:
         """Take a key; without one, let `waiter` take the place of `previous` among those who wait."""
-        now = self._clock()
+        now = self._now()
         with self._lock:
             self._crowd.delist(previous)
-            now = self._at(now)
-            entry = self._take(now)
-            ended = entry is None and self._shut
+            entry = self._book.take(now)
+            ended = entry is None and self._book.shut
             if entry is None and waiter is not None and not ended:
-                self._crowd.enlist(waiter, self._delays.next_due() - now if self._delays.count else NEVER)
+                self._crowd.enlist(waiter, self._book.next_due(now))
         self._wake()
         if ended:
             raise ShutDown(f"the queue {self._name!r} is shut down and holds no more keys")
@@ -406,7 +348,7 @@ class WorkQueue:
         """Stop waiting, and let another consumer see to what is there, or to the next delayed key."""
         with self._lock:
             self._crowd.delist(waiter)
-            self._hand_on()
+            self._book.hand_on()
         self._wake()
 
     def _wake(self) -> None:
@@ -417,12 +359,12 @@ class WorkQueue:
             for waiter in woken:
                 if not waiter.wake():
                     with self._lock:
-                        self._hand_on()
+                        self._book.hand_on()
 
     def _drain(self, waiter: Waiter) -> bool:
         with self._lock:
-            self._close()
-            idle = self._idle()
+            self._book.close()
+            idle = self._book.idle()
             if not idle:
                 self._crowd.drainers[waiter] = None
         self._wake()
@@ -431,130 +373,4 @@ class WorkQueue:
     def _drained(self, waiter: Waiter) -> bool:
         with self._lock:
             self._crowd.drainers.pop(waiter, None)
-            return self._idle()
-
-    # Under the lock
-
-    def _at(self, now: int) -> int:
-        """`now`, or the highest time seen if the clock went back."""
-        self._last = max(self._last, operator.index(now))
-        return self._last
-
-    def _raise(self, entry: Entry, priority: int) -> None:
-        if priority <= entry.priority:
-            return
-        if entry.state & _READY:
-            self._levels.remove(entry)
-            entry.priority = priority
-            self._levels.put(entry)
-        else:
-            entry.priority = priority
-
-    def _delay(self, entry: Entry, due: int, priority: int) -> None:
-        if entry.state & _DELAYED:
-            entry.priority = max(priority, entry.priority)
-            if due >= entry.due:
-                return
-        else:
-            entry.state |= _DELAYED
-            entry.priority = priority
-        self._delays.put(entry, due)
-        if self._delays.first() is entry:
-            self._crowd.rearm()
-
-    def _promote(self, now: int) -> None:
-        """Mark the delayed keys that are due, in the order of their due times."""
-        while (entry := self._delays.first()) is not None and entry.due <= now:
-            self._delays.cancel(entry)
-            entry.state &= ~_DELAYED
-            self._mark(entry, entry.due)
-
-    def _mark(self, entry: Entry, now: int) -> None:
-        self._adds += 1
-        entry.added = now
-        if entry.state & _PROCESSING:
-            entry.state |= _DIRTY
-        else:
-            self._push(entry, now)
-
-    def _push(self, entry: Entry, now: int) -> None:
-        self._levels.put(entry)
-        entry.ready_at = now
-        entry.state |= _READY
-        self._ready[entry] = None
-        self._crowd.signal()
-
-    def _take(self, now: int) -> Entry | None:
-        self._promote(now)
-        if not self._ready:
-            return None
-        priority = self._levels.top()
-        oldest = next(iter(self._ready))
-        if oldest.priority < priority and now - oldest.ready_at > self._aging:
-            self._aged_turn = not self._aged_turn
-            if not self._aged_turn:
-                priority = oldest.priority
-        entry = self._levels.take(priority)
-        del self._ready[entry]
-        entry.state = (entry.state & ~_READY) | _PROCESSING
-        entry.popped, entry.started = entry.priority, now
-        self._processing[entry] = None
-        self._queue_durations.add(now - entry.added)
-        return entry
-
-    def _finish(self, key: Any, now: int) -> Entry | None:
-        """The entry whose processing has ended, or None if it is not being processed."""
-        entry = self._items.get(key)
-        if entry is None or not entry.state & _PROCESSING:
-            return None
-        if entry.state == _PROCESSING:
-            self._drop(key, entry)
-            if not entry.state & _PROCESSING:
-                return entry
-        now = self._at(now)
-        entry.state &= ~_PROCESSING
-        del self._processing[entry]
-        self._work_durations.add(now - entry.started)
-        if entry.state & _DIRTY:
-            entry.state &= ~_DIRTY
-            self._push(entry, now)
-        if self._shut and self._idle():
-            self._crowd.release()
-        return entry
-
-    def _drop(self, key: Any, entry: Entry) -> None:
-        """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        gone, kept = self._items.pop(key, None), None
-        if gone is entry and entry.state == _PROCESSING:
-            entry.group.members -= 1
-        elif gone is not None:
-            try:
-                kept = self._items.setdefault(key, gone)
-            finally:
-                if kept is not gone:
-                    self._dismiss(gone)
-
-    def _dismiss(self, entry: Entry) -> None:
-        """Unlink an entry that the dict no longer owns."""
-        if entry.state & _READY:
-            self._levels.remove(entry)
-            del self._ready[entry]
-        if entry.state & _DELAYED:
-            self._delays.cancel(entry)
-        self._processing.pop(entry, None)
-        entry.state = 0
-        entry.group.members -= 1
-
-    def _hand_on(self) -> None:
-        if self._ready or (self._delays.count and self._crowd.leader is None):
-            self._crowd.signal()
-
-    def _idle(self) -> bool:
-        return not self._ready and not self._processing
-
-    def _close(self) -> None:
-        """End intake. Entries that were only delayed stay in the dict, idle, until the queue goes."""
-        self._shut = True
-        for entry in self._delays.clear():
-            entry.state &= ~_DELAYED
-        self._crowd.end()
+            return self._book.idle()

@@ -1,0 +1,19 @@
+from typing import final
+
+@final
+class Group:
+    """Stands for one value of `fair_by`, or for all keys without it; compared by identity: no user code."""
+
+    def __new__(cls) -> Group: ...
+
+@final
+class Entry:
+    """All that the queue knows of one key."""
+
+    def __new__(cls) -> Entry: ...
+
+@final
+class Book:
+    """The keys of one queue."""
+
+    def __new__(cls) -> Book: ...

@@ -1,0 +1,235 @@
+"""What a work queue knows of its keys: which are ready, delayed, being processed, and in what order they come.
+
+A key is in `_items` while it is ready, being processed or delayed. Ready keys stand in `_ready`, in the order in which
+they became ready, and in `_levels`, by priority and group. A book belongs to one queue and is only used under that
+queue's lock. It reads no clock and wakes nobody: it tells the crowd whom to wake.
+
+User code runs in a key's `__hash__` and `__eq__`: on the dict call that opens an operation, before anything changed,
+and on the `pop` in `_drop`, while the entry still counts as being processed.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from fastcore._py.delays import Delays
+from fastcore._py.durations import Counts, Durations
+from fastcore._py.levels import Entry, Group, Levels
+from fastcore._py.waiting import NEVER, Crowd
+
+_READY, _PROCESSING, _DIRTY, _DELAYED = 1, 2, 4, 8
+
+
+class QueueStats(NamedTuple):
+    """What a queue holds and has done, at one moment; times in seconds."""
+
+    name: str
+    depth: int
+    depth_by_priority: dict[int, int]
+    processing: int
+    delayed: int
+    adds: int
+    retries: int
+    unfinished_work: float
+    longest_running: float
+    queue_duration: Durations
+    work_duration: Durations
+
+
+class Book:
+    """The keys of one queue."""
+
+    def __init__(self, crowd: Crowd, aging: int) -> None:
+        self._crowd = crowd
+        self._aging = aging
+        self._aged_turn = False
+        self._items: dict[Any, Entry] = {}
+        self._levels = Levels()
+        self._ready: OrderedDict[Entry, None] = OrderedDict()
+        self._processing: dict[Entry, None] = {}
+        self._delays = Delays()
+        self._last = self._adds = self._retries = 0
+        self._queued = Counts()
+        self._worked = Counts()
+        self.shut = False
+
+    def put(self, key: Any, group: Group, delay: int, priority: int | None, again: bool, now: int) -> None:
+        """Mark `key` for the time in `delay`.
+
+        `again` is a requeue: counted as a retry. Priority None stands for the one that the key was handed out with.
+        """
+        fresh = Entry(key, group)
+        entry = self._items.setdefault(key, fresh)
+        if entry is fresh:
+            group.members += 1
+        now = self.advance(now)
+        if priority is None:
+            priority = entry.popped if entry.state & _PROCESSING else 0
+        if again and delay > 0:
+            self._retries += 1
+        if entry.state & (_READY | _DIRTY):
+            self._raise_priority(entry, priority)
+        elif delay > 0:
+            self._delay(entry, min(now + delay, NEVER), priority)
+        else:
+            if entry.state & _DELAYED:
+                priority = max(priority, entry.priority)
+                entry.state &= ~_DELAYED
+                self._delays.cancel(entry)
+            entry.priority = priority
+            self._mark(entry, now)
+
+    def take(self, now: int) -> Entry | None:
+        """Hand out the next key, or None."""
+        now = self.advance(now)
+        if not self._ready:
+            return None
+        priority = self._levels.top()
+        oldest = next(iter(self._ready))
+        if oldest.priority < priority and now - oldest.ready_at > self._aging:
+            self._aged_turn = not self._aged_turn
+            if not self._aged_turn:
+                priority = oldest.priority
+        entry = self._levels.take(priority)
+        del self._ready[entry]
+        entry.state = (entry.state & ~_READY) | _PROCESSING
+        entry.popped, entry.started = entry.priority, now
+        self._processing[entry] = None
+        self._queued.add(now - entry.added)
+        return entry
+
+    def finish(self, key: Any, now: int) -> Entry | None:
+        """The entry whose processing has ended, or None if it is not being processed."""
+        entry = self._items.get(key)
+        if entry is None or not entry.state & _PROCESSING:
+            return None
+        if entry.state == _PROCESSING:
+            self._drop(key, entry)
+            if not entry.state & _PROCESSING:
+                return entry
+        now = self.advance(now)
+        entry.state &= ~_PROCESSING
+        del self._processing[entry]
+        self._worked.add(now - entry.started)
+        if entry.state & _DIRTY:
+            entry.state &= ~_DIRTY
+            self._push(entry, now)
+        if self.shut and self.idle():
+            self._crowd.release()
+        return entry
+
+    def advance(self, now: int) -> int:
+        """Mark the delayed keys that are due, in order of their due times. Returns `now`, or the highest time seen."""
+        self._last = max(self._last, now)
+        while (entry := self._delays.first()) is not None and entry.due <= self._last:
+            self._delays.cancel(entry)
+            entry.state &= ~_DELAYED
+            self._mark(entry, entry.due)
+        return self._last
+
+    def next_due(self, now: int) -> int:
+        """Nanoseconds from `now` until the next delayed key is due; NEVER if there is none."""
+        entry = self._delays.first()
+        return NEVER if entry is None else entry.due - max(now, self._last)
+
+    def hand_on(self) -> None:
+        """Let another consumer see to what is there, or to the next delayed key."""
+        if self._ready or (self._delays.count and self._crowd.leader is None):
+            self._crowd.signal()
+
+    def depth(self) -> int:
+        """The number of ready keys."""
+        return len(self._ready)
+
+    def delayed(self) -> int:
+        """The number of delayed keys."""
+        return self._delays.count
+
+    def idle(self) -> bool:
+        """Whether no key is ready or being processed."""
+        return not self._ready and not self._processing
+
+    def close(self) -> None:
+        """End intake. Entries that were only delayed stay in the dict, idle, until the queue goes."""
+        self.shut = True
+        for entry in self._delays.clear():
+            entry.state &= ~_DELAYED
+        self._crowd.end()
+
+    def read(self, now: int, name: str) -> QueueStats:
+        """All figures."""
+        now = self.advance(now)
+        running = [now - entry.started for entry in self._processing]
+        return QueueStats(
+            name=name,
+            depth=len(self._ready),
+            depth_by_priority=self._levels.depths(),
+            processing=len(running),
+            delayed=self._delays.count,
+            adds=self._adds,
+            retries=self._retries,
+            unfinished_work=sum(running) / 1e9,
+            longest_running=max(running, default=0) / 1e9,
+            queue_duration=self._queued.snapshot(),
+            work_duration=self._worked.snapshot(),
+        )
+
+    def _raise_priority(self, entry: Entry, priority: int) -> None:
+        if priority <= entry.priority:
+            return
+        if entry.state & _READY:
+            self._levels.remove(entry)
+            entry.priority = priority
+            self._levels.put(entry)
+        else:
+            entry.priority = priority
+
+    def _delay(self, entry: Entry, due: int, priority: int) -> None:
+        if entry.state & _DELAYED:
+            entry.priority = max(priority, entry.priority)
+            if due >= entry.due:
+                return
+        else:
+            entry.state |= _DELAYED
+            entry.priority = priority
+        self._delays.put(entry, due)
+        if self._delays.first() is entry:
+            self._crowd.rearm()
+
+    def _mark(self, entry: Entry, now: int) -> None:
+        """The key is to be processed: now, or once its processing has ended."""
+        self._adds += 1
+        entry.added = now
+        if entry.state & _PROCESSING:
+            entry.state |= _DIRTY
+        else:
+            self._push(entry, now)
+
+    def _push(self, entry: Entry, now: int) -> None:
+        self._levels.put(entry)
+        entry.ready_at = now
+        entry.state |= _READY
+        self._ready[entry] = None
+        self._crowd.signal()
+
+    def _drop(self, key: Any, entry: Entry) -> None:
+        """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
+        gone, kept = self._items.pop(key, None), None
+        if gone is entry and entry.state == _PROCESSING:
+            entry.group.members -= 1
+        elif gone is not None:
+            try:
+                kept = self._items.setdefault(key, gone)
+            finally:
+                if kept is not gone:
+                    self._dismiss(gone)
+
+    def _dismiss(self, entry: Entry) -> None:
+        """Unlink an entry that the dict no longer owns."""
+        if entry.state & _READY:
+            self._levels.remove(entry)
+            del self._ready[entry]
+        if entry.state & _DELAYED:
+            self._delays.cancel(entry)
+        self._processing.pop(entry, None)
+        entry.state = 0
+        entry.group.members -= 1
