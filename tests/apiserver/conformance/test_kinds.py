@@ -93,6 +93,17 @@ def test_deployment_rules(server: Client, deployments: str) -> None:
     assert (answer.code, answer.causes[0]["field"]) == (422, "spec.selector")
 
 
+def test_containers(server: Client, deployments: str) -> None:
+    """Group 10: a container has a name and an image; Recreate has no rolling update."""
+    wrong = deployment("a")
+    wrong["spec"]["template"]["spec"]["containers"][0] = {"name": "x"}
+    answer = server.post(deployments, wrong)
+    assert [cause["field"] for cause in answer.causes] == ["spec.template.spec.containers[0].image"]
+    server.post(deployments, deployment("a"))
+    answer = server.patch(f"{deployments}/a", {"spec": {"strategy": {"type": "Recreate"}}})
+    assert (answer.code, answer.causes[0]["field"]) == (422, "spec.strategy.rollingUpdate")
+
+
 def test_events_in_both_groups(server: Client, namespace: str) -> None:
     """EV-1, EV-2: core/v1 and events.k8s.io/v1 are two faces of one Event."""
     new = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"

@@ -7,7 +7,7 @@ import msgspec
 from fastcore.testing.apiserver import custom, kinds
 from fastcore.testing.apiserver import metadata as meta
 from fastcore.testing.apiserver.builtin import definitions, type_for
-from fastcore.testing.apiserver.decode import DecodeError, decode, dropped
+from fastcore.testing.apiserver.decode import DecodeError, decode
 from fastcore.testing.apiserver.events import from_core, to_core
 from fastcore.testing.apiserver.registry import Registry
 from fastcore.testing.apiserver.resources import Resource
@@ -61,8 +61,12 @@ class Admission:
         """The object in the form in which its collection holds it."""
         return to_core(obj) if target.resource.group == "events.k8s.io" else obj
 
-    def decode(self, target: Target, obj: dict[str, Any], validation: str, *, patch: bool = False) -> list[str]:
+    def decode(
+        self, target: Target, obj: dict[str, Any], validation: str, *, patch: bool = False, applied: bool = False
+    ) -> list[str]:
         """Check the types of what a client sent and drop what the kind does not know, in place; returns warnings.
+
+        What server-side apply made of a custom object (`applied`) keeps its nulls, for `check` to refuse.
 
         Raises:
             StatusError: 400 (422 for a patch): wrong kind, version, types, or unknown fields when validation is Strict.
@@ -75,7 +79,7 @@ class Admission:
             metadata = obj.get("metadata") or {}
             obj["metadata"] = metadata
             meta.clean(metadata)
-            unknown = self._drop_unknown(target, obj)
+            unknown = self._drop_unknown(target, obj, applied)
         except DecodeError as error:
             raise self._unreadable(resource, obj, str(error), patch=patch) from None
         namespace = metadata.get("namespace")
@@ -90,7 +94,7 @@ class Admission:
             raise self._unreadable(resource, obj, f"strict decoding error: {', '.join(texts)}", patch=patch)
         return texts
 
-    def _drop_unknown(self, target: Target, obj: dict[str, Any]) -> list[str]:
+    def _drop_unknown(self, target: Target, obj: dict[str, Any], applied: bool) -> list[str]:
         resource = target.resource
         if not resource.custom:
             kept, unknown = decode(resource.group, resource.version, resource.kind, obj)
@@ -98,9 +102,7 @@ class Admission:
                 obj.clear()
                 obj.update(kept)
             return unknown
-        before = msgspec.json.decode(msgspec.json.encode(obj))
-        self._custom(resource)[0].prune(obj)
-        return [] if before == obj else dropped(before, obj)
+        return self._custom(resource)[0].prune(obj, keep_nulls=applied)
 
     def _check_kind(self, resource: Resource, obj: dict[str, Any]) -> None:
         if not resource.custom:

@@ -143,20 +143,3 @@ def _value(shape: _Shape, value: Any, path: str, unknown: list[str], owner: str)
 def _wrong(value: Any, owner: str, path: str, go_type: str) -> DecodeError:
     found = _JSON_NAMES.get(type(value), type(value).__name__)
     return DecodeError(f"json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {go_type}")
-
-
-def dropped(before: Any, after: Any, path: str = "") -> list[str]:
-    """The paths that pruning took out of `before` to make `after`."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        out = []
-        for key, value in before.items():
-            here = f"{path}.{key}" if path else key
-            if key not in after:
-                out.append(here)
-            else:
-                out.extend(dropped(value, after[key], here))
-        return out
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [found for index, (b, a) in pairs for found in dropped(b, a, f"{path}[{index}]")]
-    return []

@@ -283,7 +283,7 @@ def validate(group: str, kind: str, obj: _Object, live: _Object | None) -> list[
     if group in ("apps", "batch") and kind in _SELECTING:
         return _validate_workload(obj, live, group)
     if group == "" and kind == "Pod":
-        return [] if obj["spec"].get("containers") else [Cause.required("spec.containers")]
+        return _validate_containers(obj["spec"], "spec")
     if group == "" and kind == "Service" and obj["spec"]["type"] != "ExternalName" and not obj["spec"].get("ports"):
         return [] if obj["spec"].get("clusterIP") == "None" else [Cause.required("spec.ports")]
     if group == "" and kind in ("ConfigMap", "Secret") and live is not None and live.get("immutable"):
@@ -292,6 +292,18 @@ def validate(group: str, kind: str, obj: _Object, live: _Object | None) -> list[
             changed.append("immutable")
         return [Cause.forbidden(member, "field is immutable when `immutable` is set") for member in changed]
     return []
+
+
+def _validate_containers(spec: _Object, path: str) -> list[Cause]:
+    containers = spec.get("containers")
+    if not containers:
+        return [Cause.required(f"{path}.containers")]
+    return [
+        Cause.required(f"{path}.containers[{index}].{member}")
+        for index, container in enumerate(containers)
+        for member in ("name", "image")
+        if not container.get(member)
+    ]
 
 
 def _validate_workload(obj: _Object, live: _Object | None, group: str) -> list[Cause]:
@@ -311,8 +323,7 @@ def _validate_workload(obj: _Object, live: _Object | None, group: str) -> list[C
             causes.append(
                 Cause.invalid("spec.template.metadata.labels", written, "`selector` does not match template `labels`")
             )
-    if not spec["template"]["spec"].get("containers"):
-        causes.append(Cause.required("spec.template.spec.containers"))
+    causes += _validate_containers(spec["template"]["spec"], "spec.template.spec")
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate" and "rollingUpdate" in strategy:
         why = "may not be specified when strategy `type` is 'Recreate'"

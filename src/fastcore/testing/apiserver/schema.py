@@ -27,7 +27,9 @@ class Schema:
         >>> schema = Schema({"type": "object", "properties": {"spec": {"type": "object", "required": ["image"],
         ...     "properties": {"image": {"type": "string"}, "replicas": {"type": "integer", "default": 1}}}}})
         >>> obj = {"kind": "Demo", "spec": {"replicas": "2", "other": 1}}
-        >>> schema.prune(obj); schema.default(obj); obj
+        >>> schema.prune(obj)
+        ['spec.other']
+        >>> schema.default(obj); obj
         {'kind': 'Demo', 'spec': {'replicas': '2'}}
         >>> for cause in schema.validate(obj): print(cause.field, cause.message)
         spec.image Required value
@@ -41,9 +43,14 @@ class Schema:
         """Fill in the defaults of absent fields, in place."""
         _default(obj, self._root)
 
-    def prune(self, obj: dict[str, Any]) -> None:
-        """Drop fields that the schema does not know, and nulls of fields that are not nullable, in place."""
-        _prune(obj, self._root)
+    def prune(self, obj: dict[str, Any], *, keep_nulls: bool = False) -> list[str]:
+        """Drop fields that the schema does not know, in place; returns their paths.
+
+        Nulls of fields that are not nullable go too, unless `keep_nulls`: then they are there to be refused.
+        """
+        unknown: list[str] = []
+        _prune(obj, self._root, "", keep_nulls, unknown)
+        return unknown
 
     def validate(self, obj: dict[str, Any]) -> list[Cause]:
         """Everything that is wrong with the object, the metadata aside; empty if it is valid."""
@@ -149,18 +156,19 @@ def _default(value: Any, node: _Node) -> None:
             _default(item, node.items)
 
 
-def _prune(value: Any, node: _Node) -> None:
+def _prune(value: Any, node: _Node, path: str, keep_nulls: bool, unknown: list[str]) -> None:
     if isinstance(value, dict):
         for name in list(value):
             child = node.properties.get(name, node.other)
             if child is None:
                 if not node.keep:
                     del value[name]
+                    unknown.append(path + name)
             elif value[name] is None:
-                if not child.nullable:
+                if not child.nullable and not keep_nulls:
                     del value[name]
             else:
-                _prune(value[name], child)
+                _prune(value[name], child, f"{path}{name}.", keep_nulls, unknown)
     elif isinstance(value, list) and node.items is not None:
-        for item in value:
-            _prune(item, node.items)
+        for index, item in enumerate(value):
+            _prune(item, node.items, f"{path[:-1]}[{index}].", keep_nulls, unknown)

@@ -95,7 +95,7 @@ class Writer:
             StatusError: 400, 403, 404 (namespace), 409 (exists) or 422.
         """
         resource = target.resource
-        warnings = self.admission.decode(target, obj, options.validation)
+        warnings = self.admission.decode(target, obj, options.validation, applied=tracked)
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
             raise plain_error("resourceVersion should not be set on objects to be created")
@@ -143,7 +143,7 @@ class Writer:
         """
         resource = target.resource
         live = self.admission.read(target, record)
-        warnings = self.admission.decode(target, obj, options.validation, patch=patch)
+        warnings = self.admission.decode(target, obj, options.validation, patch=patch, applied=tracked)
         metadata = obj["metadata"]
         self._check_identity(target, record, metadata, patch=patch)
         whole = target.subresource in ("", "scale")
