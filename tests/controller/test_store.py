@@ -216,6 +216,7 @@ def test_with_a_selector_an_unknown_object_is_not_taken_in():
     store = Store(partial=True)
     store.replace([A1], "1")
     assert store.observe(config_map("b", 5)) == []
+    assert store.observe(config_map("a", 5, uid="another")) == []
     ours = config_map("a", 6)
     assert store.observe(ours) == [Change(A1, ours)]
 
@@ -233,6 +234,7 @@ class History(RuleBasedStateMachine):
     """A server, a watch that lags behind it, and answers of our writes that come in any order."""
 
     keys = st.sampled_from("abc")
+    partial = False
 
     def __init__(self):
         super().__init__()
@@ -242,7 +244,7 @@ class History(RuleBasedStateMachine):
         self.events = []
         self.delivered = 0
         self.answers = []
-        self.store = Store()
+        self.store = Store(partial=self.partial)
         self.store.add_index("label", labels)
         self.mirror = {}
         self.read = {}
@@ -261,31 +263,39 @@ class History(RuleBasedStateMachine):
             else:
                 self.mirror[name] = new
 
-    def write(self, name):
+    def write(self, name, selected=True):
         self.revision += 1
         old = self.server.get(name)
         if old is None:
             self.uids += 1
         uid = old["metadata"]["uid"] if old else f"u{self.uids}"
-        obj = config_map(name, self.revision, uid=uid, labels={"parity": str(self.revision % 2)})
+        meta = {"uid": uid, "labels": {"parity": str(self.revision % 2)}}
+        obj = config_map(name, self.revision, {"selected": selected or not self.partial}, **meta)
         self.server[name] = obj
-        self.events.append(("MODIFIED" if old else "ADDED", obj))
+        self.changed(old, obj)
         return obj
 
-    @rule(name=keys)
-    def others_write(self, name):
-        self.write(name)
+    def changed(self, old, new):
+        """What the watch will say of it: with a selector, leaving and entering it are deletions and additions."""
+        was, now = old is not None and old["data"]["selected"], new is not None and new["data"]["selected"]
+        if was or now:
+            change = "MODIFIED" if was and now else "ADDED" if now else "DELETED"
+            last = {**(old or new), "metadata": {**(old or new)["metadata"], "resourceVersion": str(self.revision)}}
+            self.events.append((change, last if change == "DELETED" else new))
 
-    @rule(name=keys)
-    def we_write(self, name):
-        self.answers.append(self.write(name))
+    @rule(name=keys, selected=st.booleans())
+    def others_write(self, name, selected):
+        self.write(name, selected)
+
+    @rule(name=keys, selected=st.booleans())
+    def we_write(self, name, selected):
+        self.answers.append(self.write(name, selected))
 
     @rule(name=keys)
     def a_delete(self, name):
         if name in self.server:
             self.revision += 1
-            meta = {**self.server.pop(name)["metadata"], "resourceVersion": str(self.revision)}
-            self.events.append(("DELETED", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}}))
+            self.changed(self.server.pop(name), None)
 
     @rule(number=st.integers(1, 4))
     def the_watch_brings_events(self, number):
@@ -304,8 +314,9 @@ class History(RuleBasedStateMachine):
         answer = self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1)))
         revision = int(answer["metadata"]["resourceVersion"])
         self.told(self.store.observe(answer))
-        name = answer["metadata"]["name"]
-        self.read[name] = max(revision, self.read.get(name, 0))
+        if not self.partial:
+            name = answer["metadata"]["name"]
+            self.read[name] = max(revision, self.read.get(name, 0))
 
     @rule(data=st.data())
     def a_relist(self, data):
@@ -353,8 +364,16 @@ class History(RuleBasedStateMachine):
         self.the_watch_brings_events(len(self.events))
         for answer in self.answers:
             self.told(self.store.observe(answer))
-        assert {key[1]: obj for key, obj in self.store.objects.items()} == self.server == self.mirror
+        wanted = {name: obj for name, obj in self.server.items() if obj["data"]["selected"]}
+        assert {key[1]: obj for key, obj in self.store.objects.items()} == wanted == self.mirror
         assert self.store._ahead == {}
 
 
+class SelectedHistory(History):
+    """The same through a selector, which objects enter and leave."""
+
+    partial = True
+
+
 TestHistory = History.TestCase
+TestSelectedHistory = SelectedHistory.TestCase

@@ -29,7 +29,7 @@ class Store:
     """Objects by (namespace, name), with indexes; every method returns what changed.
 
     Args:
-        partial: the collection is restricted by a selector, so that an object of an answer may not belong to it.
+        partial: the collection is restricted by a selector, so that a new object in an answer may not belong to it.
 
     Complexity: get, apply and observe O(1) + indexes; replace O(n).
     Thread safety: use from one event loop.
@@ -94,10 +94,9 @@ class Store:
         if ours is None or seen is None or ours <= seen:
             return []
         old = self.objects.get(key)
-        if old is None:
-            if self._partial:
-                return []
-        elif (revision(old) or 0) >= ours:
+        if old is not None and (revision(old) or 0) >= ours:
+            return []
+        if self._partial and (old is None or old["metadata"].get("uid") != obj["metadata"].get("uid")):
             return []
         self._ahead[key] = ours
         return self._put(key, obj)
