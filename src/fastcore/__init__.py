@@ -3,6 +3,8 @@
 The primitives are here; the runtime is `fastcore.controller`, what tests need is `fastcore.testing`.
 """
 
+from typing import TYPE_CHECKING
+
 from fastcore._impl import IMPLEMENTATION
 from fastcore._version import __version__
 from fastcore.breaker import CircuitBreaker
@@ -13,7 +15,6 @@ from fastcore.diff import (
     apply_json_patch,
     apply_merge_patch,
     covers,
-    diff,
     fingerprint,
     fingerprints,
     json_patch,
@@ -34,6 +35,9 @@ from fastcore.errors import (
 from fastcore.pool import BufferPool, ObjectPool
 from fastcore.queue import WorkQueue
 from fastcore.ratelimit import ItemBackoff, KeyedTokenBucket, MaxOf, TokenBucket
+
+if TYPE_CHECKING:
+    from fastcore.diff import diff  # at run time the name is the module, which can be called like its function
 
 __all__ = [
     "IMPLEMENTATION",

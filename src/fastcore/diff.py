@@ -4,6 +4,10 @@ A document is dict (str keys), list, str, int, float, bool and None; subclasses,
 the plain type that they stand for. Numbers are equal by value (1 and 1.0), true equals only true.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from fastcore._impl import diff as _diff
 from fastcore._impl import fingerprint as _fingerprint
 from fastcore._impl import patch as _patch
@@ -37,3 +41,16 @@ apply_merge_patch = _patch.apply_merge_patch
 
 fingerprint = _fingerprint.fingerprint
 fingerprints = _fingerprint.fingerprints
+
+
+class _Module(ModuleType):
+    """`fastcore.diff` is this module and, as `from fastcore import diff` reads, the function of the same name.
+
+    A function in the package would hide the module: `import fastcore.diff as d` and `fastcore.diff.covers` would break.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[Change]:
+        return diff(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Module
