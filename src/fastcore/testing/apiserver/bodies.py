@@ -1,9 +1,10 @@
-"""Reads request bodies: JSON first, YAML where the content type allows it."""
+"""Reads request bodies: JSON, YAML and protobuf."""
 
 from typing import Any
 
 import msgspec
 
+from fastcore.testing.apiserver.protobuf import CONTENT_TYPE, ProtobufError, decode
 from fastcore.testing.apiserver.status import bad_request, unsupported_media_type
 
 _JSON = ("application/json", "")
@@ -59,6 +60,11 @@ def parse_object(body: bytes, content_type: str, kind: str) -> dict[str, Any]:
     media = content_type.partition(";")[0].strip().lower()
     if media in _YAML:
         out = parse_yaml(body)
+    elif media == CONTENT_TYPE:
+        try:
+            out = decode(body)
+        except ProtobufError as error:
+            raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {error}") from None
     elif media in _JSON:
         try:
             out = msgspec.json.decode(body)

@@ -152,18 +152,18 @@ def _tie_job(obj: _Object) -> None:
         return
     metadata = obj["metadata"]
     # What ties a job to its pods: labels that no other job has, and the selector for them.
-    uid = metadata["uid"]
+    uid, name = metadata["uid"], metadata.get("name", "")
     labels = {
         "batch.kubernetes.io/controller-uid": uid,
-        "batch.kubernetes.io/job-name": metadata["name"],
+        "batch.kubernetes.io/job-name": name,
         "controller-uid": uid,
-        "job-name": metadata["name"],
+        "job-name": name,
     }
     template = spec["template"]["metadata"].setdefault("labels", {})
     metadata.setdefault("labels", dict(template))
     for place in (template, metadata["labels"]):
-        for name, value in labels.items():
-            place.setdefault(name, value)
+        for label, value in labels.items():
+            place.setdefault(label, value)
     spec.setdefault("selector", {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
 
 
