@@ -5,6 +5,8 @@ import functools
 import gc
 import inspect
 import logging
+import pickle
+import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,10 @@ def boom(error: BaseException) -> None:
 async def aboom(error: BaseException) -> None:
     await asyncio.sleep(0)
     raise error
+
+
+def module_level(x: int, y: int | None = None) -> tuple[int, int | None]:
+    return x, y
 
 
 def by_call(breaker: Any, fn: Callable[..., Any], *args: Any) -> Any:
@@ -309,6 +315,33 @@ class TestDecorator:
         assert inspect.iscoroutinefunction(guarded)
         assert asyncio.run(guarded()) == "async"
         assert breaker.stats().successes == 2
+
+    def test_is_a_function_in_every_other_way(self, impl, monkeypatch):
+        """Pickled by name, weakly referable, callable by `__call__`, open to attributes."""
+        guarded = impl.breaker.CircuitBreaker("b")(module_level)
+        assert guarded.__call__(1, y=2) == guarded(1, y=2) == (1, 2)
+        assert guarded.__wrapped__ is module_level
+        monkeypatch.setattr(sys.modules[__name__], "module_level", guarded)
+        assert pickle.loads(pickle.dumps(guarded)) is guarded
+        guarded.note = "mine"
+        assert weakref.ref(guarded)().note == "mine"
+        assert "module_level" in repr(guarded)
+        assert callable(guarded)
+
+    def test_wrong_arguments(self, impl, clock):
+        """CB9: a call that the function does not accept raises TypeError, and is a failure as any other."""
+        breaker = impl.breaker.CircuitBreaker("b")
+        for call in (breaker(module_level), functools.partial(breaker.call, module_level)):
+            with pytest.raises(TypeError, match="module_level"):
+                call(1, 2, 3)
+            with pytest.raises(TypeError, match="module_level"):
+                call(1, z=3)
+        with pytest.raises(TypeError):
+            breaker.call()
+        with pytest.raises(TypeError, match="not callable"):
+            breaker.call(3)
+        assert breaker.stats().failures == 5
+        assert type(breaker).call(breaker, module_level, 1) == (1, None)
 
     def test_generators_are_refused(self, impl):
         """CB6: their work is done after the call, so the call says nothing."""

@@ -23,8 +23,9 @@ import random
 import sys
 from collections import namedtuple
 from datetime import timedelta
-from functools import wraps
+from functools import update_wrapper
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from types import MethodType
 
 import cython
 
@@ -32,18 +33,24 @@ from fastcore._ext.coroutines import through
 from fastcore.errors import CircuitOpenError, RateLimitError, WaitTimeout
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject, PyTypeObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from libc.stdint cimport INT64_MIN, int64_t
+from libc.string cimport memset
 
-from fastcore._ext.checks cimport at_least_one, matchers, matches, positive, share
 from fastcore._ext.circuit cimport (
     ADMITTED, CLOSED, EXCLUDED, FAILURE, FORCED, FORCED_OPEN, OPEN, REFUSED_FORCED, REFUSED_OPEN, RESET, SUCCESS,
-    Circuit, Ticket, close, count, enter, move, to_ns,
+    Circuit, Ticket, close, count, enter, move,
 )
 from fastcore._ext.clock cimport monotonic_ns
+from fastcore._ext.forward cimport (
+    PyMethodDef, PyObject_Vectorcall, PyVectorcall_NARGS, VectorCall, add_method, call_by_vector,
+)
 from fastcore._ext.instant cimport instant
 from fastcore._ext.leases cimport Lease
+from fastcore._ext.matchers cimport matchers, matches
+from fastcore._ext.settings cimport at_least_one, set_rules, set_times
 from fastcore._ext.window cimport Outcomes, catch_up
 
 _STATES = ("closed", "open", "half_open", "open")
@@ -211,81 +218,41 @@ cdef class CircuitBreaker:
         window=None, failure_rate=None, min_calls=None, slow_call=None, slow_rate=None, exclude=(), only=None,
         half_open_timeout=None, open_growth=2.0, open_max=None, jitter=0.1, buckets=10, clock=None, rng=None,
     ):
-        cdef Circuit *c = &self._circuit
-        if c.generation > 0:
+        if self._circuit.generation > 0:
             raise TypeError("a CircuitBreaker is initialised once")
-        cdef double seconds = positive("open_for", open_for)
-        c.open_ns = c.trial_ns = to_ns(seconds)
-        c.period = seconds
-        if half_open_timeout is not None:
-            c.trial_ns = to_ns(positive("half_open_timeout", half_open_timeout))
+        # Complete before it becomes ours, so that a refused setting leaves nothing half made.
+        cdef Circuit c
+        memset(&c, 0, sizeof(Circuit))
         c.successes_needed = at_least_one("successes_needed", successes_needed)
         c.leases.size = at_least_one("half_open_permits", half_open_permits)
-        c.growth = open_growth
-        if not 1.0 <= c.growth < INFINITY:
-            raise ValueError(f"open_growth must be >= 1 and finite, not {open_growth!r}")
-        c.open_max = seconds * 10.0 if open_max is None else open_max
-        if not c.open_max >= seconds:
-            raise ValueError(f"open_max must be >= open_for ({seconds!r} s), not {open_max!r}")
-        c.jitter = jitter
-        if not 0.0 <= c.jitter <= 1.0:
-            raise ValueError(f"jitter must be >= 0 and <= 1, not {jitter!r}")
-        self._set_window(window, failure_rate, min_calls, slow_call, slow_rate, at_least_one("buckets", buckets))
-        if failure_threshold is not None:
-            c.failure_threshold = at_least_one("failure_threshold", failure_threshold)
-        elif c.window.size == 0:
-            c.failure_threshold = 10
+        set_times(&c, open_for, half_open_timeout, open_growth, open_max, jitter)
+        if isinstance(window, timedelta):
+            window = window.total_seconds()
+        set_rules(&c, failure_threshold, window, failure_rate, min_calls, slow_call, slow_rate, buckets)
         self.name = name
         self._exclude = matchers("exclude", exclude)
         self._only = None if only is None else matchers("only", only)
         self._clock = clock
         self._random = random.random if rng is None else rng.random
         c.draw = self._random()
-        c.leases.cells = <Lease *>PyMem_Calloc(c.leases.size, sizeof(Lease))
-        if c.window.size > 0:
-            c.window.cells = <Outcomes *>PyMem_Calloc(c.window.size, sizeof(Outcomes))
-        if c.leases.cells == NULL or (c.window.size > 0 and c.window.cells == NULL):
-            raise MemoryError(f"no memory for a window of {window!r} and {half_open_permits!r} permits")
+        self._timed = c.slow_ns > 0 or c.window.width > 0
         self._seen = INT64_MIN
         self._records = []
         self._news = []
         self._listeners = []
         c.generation = 1
+        c.leases.cells = <Lease *>PyMem_Calloc(c.leases.size, sizeof(Lease))
+        if c.window.size > 0:
+            c.window.cells = <Outcomes *>PyMem_Calloc(c.window.size, sizeof(Outcomes))
+        if c.leases.cells == NULL or (c.window.size > 0 and c.window.cells == NULL):
+            PyMem_Free(c.leases.cells)
+            PyMem_Free(c.window.cells)
+            raise MemoryError(f"no memory for a window of {window!r} and {half_open_permits!r} permits")
+        self._circuit = c
 
     def __dealloc__(self):
         PyMem_Free(self._circuit.window.cells)
         PyMem_Free(self._circuit.leases.cells)
-
-    cdef int _set_window(
-        self, object window, object failure_rate, object min_calls, object slow_call, object slow_rate,
-        Py_ssize_t buckets,
-    ) except -1:
-        cdef Circuit *c = &self._circuit
-        cdef double seconds
-        if slow_call is not None:
-            c.slow_ns = to_ns(positive("slow_call", slow_call))
-        if slow_rate is not None:
-            if slow_call is None:
-                raise ValueError(f"slow_rate={slow_rate!r} needs slow_call, the seconds beyond which a call is slow")
-            c.slow_rate = share("slow_rate", slow_rate)
-        if failure_rate is not None:
-            c.failure_rate = share("failure_rate", failure_rate)
-        elif window is not None and slow_rate is None:
-            c.failure_rate = 0.5
-        if window is None and (failure_rate is not None or slow_rate is not None):
-            window = 100
-        c.min_calls = 10 if min_calls is None else at_least_one("min_calls", min_calls)
-        if isinstance(window, (float, timedelta)):
-            seconds = window.total_seconds() if isinstance(window, timedelta) else window
-            if not 1.0 <= seconds < 1e9:
-                raise ValueError(f"a time window must be >= 1 second and finite, not {window!r}")
-            c.window.size = buckets + 1
-            c.window.width = to_ns(seconds / buckets)
-        elif window is not None:
-            c.window.size = at_least_one("window", window)
-            c.min_calls = min(c.min_calls, c.window.size)
-        self._timed = c.slow_ns > 0 or c.window.width > 0
-        return 0
 
     # --- around a call: no section is held on entry
 
@@ -409,25 +376,16 @@ cdef class CircuitBreaker:
 
     # --- guarding
 
-    cdef object _run(self, object fn, tuple args, dict kwargs):
+    cdef object _forward(self, object fn, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames):
         cdef Ticket ticket
         self._admit(&ticket)
         try:
-            result = fn(*args, **kwargs)
+            result = PyObject_Vectorcall(fn, args, nargs, kwnames)
         except BaseException as error:
             self._raised(&ticket, error)
             raise
         self._settle(&ticket, SUCCESS, None)
         return result
-
-    def call(self, fn, /, *args, **kwargs):
-        """Call `fn(*args, **kwargs)` if the breaker lets it through, and count how it ends.
-
-        Raises:
-            CircuitOpenError: the breaker is open, or half open with all trial calls in flight; `fn` was not called.
-            Whatever `fn` raises.
-        """
-        return self._run(fn, args, kwargs)
 
     async def acall(self, fn, /, *args, **kwargs):
         """Await `fn(*args, **kwargs)` if the breaker lets it through, and count how it ends."""
@@ -448,12 +406,11 @@ cdef class CircuitBreaker:
         if iscoroutinefunction(fn) or iscoroutinefunction(getattr(fn, "__call__", None)):
             return through(self.acall, fn)
 
-        @wraps(fn)
-        @cython.binding(True)
-        def guarded(*args, **kwargs):
-            return self._run(fn, args, kwargs)
-
-        return guarded
+        cdef _Guarded guarded = _Guarded.__new__(_Guarded)
+        guarded.vector = call_guarded
+        guarded.breaker = self
+        guarded.fn = fn
+        return update_wrapper(guarded, fn)
 
     def acquire(self):
         """Ask for one call and report its end yourself; raises CircuitOpenError if refused."""
@@ -588,3 +545,60 @@ cdef class CircuitBreaker:
 
     def __repr__(self):
         return f"CircuitBreaker({self.name!r}, state={self.state!r})"
+
+
+@cython.final
+cdef class _Guarded:
+    """A decorated function: like the original, but each call goes through the breaker."""
+    cdef VectorCall vector
+    cdef CircuitBreaker breaker
+    cdef object fn
+    cdef dict __dict__
+    cdef object __weakref__
+
+    def __call__(self, *args, **kwargs):
+        return self.breaker.call(self.fn, *args, **kwargs)
+
+    def __get__(self, instance, owner):
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self):
+        # Found again by its name, as functions are.
+        return self.__qualname__
+
+    def __repr__(self):
+        return f"<{self.fn!r} guarded by {self.breaker!r}>"
+
+
+cdef object call_guarded(object self, PyObject *const *args, size_t nargsf, PyObject *kwnames):
+    cdef _Guarded guarded = <_Guarded>self
+    return guarded.breaker._forward(guarded.fn, args, PyVectorcall_NARGS(nargsf), kwnames)
+
+
+cdef int prepare_guarded() except -1:
+    cdef _Guarded sample = _Guarded.__new__(_Guarded)
+    call_by_vector(<PyTypeObject *>_Guarded, <char *>&sample.vector - <char *><void *>sample)
+    return 0
+
+
+prepare_guarded()
+
+
+cdef object call(object self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames):
+    if nargs < 1:
+        raise TypeError("call() needs the function to call as its first positional argument")
+    return (<CircuitBreaker>self)._forward(<object>args[0], args + 1, nargs - 1, kwnames)
+
+
+cdef PyMethodDef call_method
+add_method(
+    <PyTypeObject *>CircuitBreaker, &call_method, "call", b"""call($self, fn, /, *args, **kwargs)
+--
+
+Call `fn(*args, **kwargs)` if the breaker lets it through, and count how it ends.
+
+Raises:
+    CircuitOpenError: the breaker is open, or half open with all trial calls in flight; `fn` was not called.
+    Whatever `fn` raises.
+""", call,
+)

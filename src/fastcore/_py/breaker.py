@@ -240,11 +240,12 @@ class CircuitBreaker:
         if window is None and (failure_rate is not None or slow_rate is not None):
             window = 100
         c.min_calls = 10 if min_calls is None else _at_least_one("min_calls", min_calls)
-        if isinstance(window, (float, timedelta)):
-            seconds = window.total_seconds() if isinstance(window, timedelta) else window
-            if not 1.0 <= seconds < 1e9:
+        if isinstance(window, timedelta):
+            window = window.total_seconds()
+        if isinstance(window, float):
+            if not 1.0 <= window < 1e9:
                 raise ValueError(f"a time window must be >= 1 second and finite, not {window!r}")
-            c.window = Window(buckets + 1, to_ns(seconds / buckets))
+            c.window = Window(buckets + 1, to_ns(window / buckets))
         elif window is not None:
             c.window = Window(_at_least_one("window", window))
             c.min_calls = min(c.min_calls, c.window.size)

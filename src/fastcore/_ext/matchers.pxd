@@ -1,25 +1,4 @@
-# Checks of arguments that several settings share; each names the argument, its value and the limit.
-
-
-cdef inline double positive(str name, object value) except -1.0:
-    cdef double number = value
-    if not number > 0.0:
-        raise ValueError(f"{name} must be > 0 seconds, not {value!r}")
-    return number
-
-
-cdef inline double share(str name, object value) except -1.0:
-    cdef double number = value
-    if not 0.0 < number <= 1.0:
-        raise ValueError(f"{name} must be > 0 and <= 1, not {value!r}")
-    return number
-
-
-cdef inline Py_ssize_t at_least_one(str name, object value) except -1:
-    cdef Py_ssize_t number = value
-    if number < 1:
-        raise ValueError(f"{name} must be >= 1, not {value!r}")
-    return number
+# Which exceptions a circuit breaker's `exclude` and `only` name. Predicates are user code: never under a lock.
 
 
 cdef inline tuple matchers(str name, object given):
