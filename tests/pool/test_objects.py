@@ -122,11 +122,13 @@ def test_a_failing_factory_changes_nothing(impl: Any) -> None:
 
 def test_double_release_is_harmless(impl: Any) -> None:
     """PO2: nobody gets the same object twice."""
-    pool = impl.pool.ObjectPool(Thing)
+    resets = []
+    pool = impl.pool.ObjectPool(Thing, reset=resets.append)
     thing = pool.acquire()
     pool.release(thing)
     pool.release(thing)
     assert pool.stats().double_releases == 1
+    assert resets == [thing]
     assert pool.acquire() is not pool.acquire()
 
 
