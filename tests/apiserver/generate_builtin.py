@@ -23,7 +23,7 @@ KINDS = {
     ),
     "apis/apps/v1": ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"),
     "apis/autoscaling/v1": ("Scale",),
-    "apis/batch/v1": ("CronJob", "Job"),
+    "apis/batch/v1": ("Job",),
     "apis/coordination.k8s.io/v1": ("Lease",),
     "apis/events.k8s.io/v1": ("Event",),
     "apis/rbac.authorization.k8s.io/v1": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
@@ -37,13 +37,16 @@ ZEROS = ("", 0, False)
 def download(server: KubeServer) -> dict[str, Any]:
     """Every component schema that the kinds above reach, stripped."""
     schemas: dict[str, Any] = {}
+    for group_version in KINDS:
+        schemas.update(fetch(server, f"/openapi/v3/{group_version}")["components"]["schemas"])
+    wanted = {
+        (*group_version.removeprefix("apis/").removeprefix("api/").rpartition("/")[::2], kind + suffix)
+        for group_version, kinds in KINDS.items()
+        for kind in kinds
+        for suffix in ("", "List")
+    }
     roots = [META + name for name in META_TYPES]
-    for group_version, kinds in KINDS.items():
-        found = fetch(server, f"/openapi/v3/{group_version}")["components"]["schemas"]
-        schemas.update(found)
-        group, version = group_version.removeprefix("apis/").removeprefix("api/").rpartition("/")[::2]
-        wanted = {(group, version, kind + suffix) for kind in kinds for suffix in ("", "List")}
-        roots += [name for name, schema in found.items() if wanted & set(kinds_of(name, schema))]
+    roots += [name for name, schema in schemas.items() if wanted & set(kinds_of(name, schema))]
     kept: dict[str, Any] = {}
     while roots:
         name = roots.pop()

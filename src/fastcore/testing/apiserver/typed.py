@@ -52,10 +52,10 @@ def _compare_child(element: str, old: Any, new: Any, kind: TypeSchema | None, pr
     if kind is None:  # unknown to the schema: the object was stored before the schema, or will be pruned
         return
     if present:
-        old, new = (None if value is _ABSENT else value for value in (old, new))
-    if old is None and isinstance(new, dict | list):
-        old = type(new)()
-    elif new is None and isinstance(old, dict | list):
+        old, new = _filled(old, new), _filled(new, old)
+    if old is None and new and isinstance(new, dict | list):
+        old = type(new)()  # null is an empty container beside a full one, but not the same as {} or []
+    elif new is None and old and isinstance(old, dict | list):
         new = type(old)()
     if new is _ABSENT:
         out.removed[element] = _everything(old, kind)
@@ -75,6 +75,13 @@ def _compare_child(element: str, old: Any, new: Any, kind: TypeSchema | None, pr
         out.modified[element] = {}
         if type(old) is not type(new):
             _attach(element, Comparison(_below(old, kind), {}, _below(new, kind)), out)
+
+
+def _filled(value: Any, other: Any) -> Any:
+    """What a decoder that always creates the member puts in its place."""
+    if value is not _ABSENT:
+        return value
+    return type(other)() if isinstance(other, dict | list) else None
 
 
 def _attach(element: str, below: Comparison, out: Comparison) -> None:
