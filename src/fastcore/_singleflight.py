@@ -249,8 +249,8 @@ def requires_argument(loader: Callable[..., Any]) -> bool:
         return function.__code__.co_argcount - len(function.__defaults__ or ()) - bound > 0
     try:
         parameters = inspect.signature(loader).parameters.values()
-    except ValueError:  # some builtins do not tell
-        return False
+    except ValueError:  # some builtins do not tell: a type makes an empty object, a function looks the key up
+        return not isinstance(loader, type)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return any(p.kind in positional and p.default is p.empty for p in parameters)
 

@@ -4,6 +4,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
 from fastcore._singleflight import Flight
 from fastcore.cache import CacheMethods
 

@@ -1,5 +1,8 @@
 """Order, room and weight."""
 
+import gc
+import sys
+
 import pytest
 
 
@@ -26,7 +29,7 @@ def test_exact_lru(make):
 
 
 def test_setting_an_existing_key(make):
-    """CA2: value and weight change, the entry becomes the most recent, nothing is evicted if the weight does not grow."""
+    """CA2: value and weight change, the entry becomes the newest, nothing is evicted if the weight does not grow."""
     cache = make(10, getsizeof=lambda value: value)
     cache.update(a=3, b=3, c=4)
     cache["a"] = 2
@@ -131,12 +134,18 @@ def test_resize(make):
 def test_a_million_keys_leave_no_trace(make):
     """Side tables stay as small as the cache, whatever was in it."""
     cache = make(100)
-    import sys
-
     for i in range(1000):
         cache[i] = i
-    before = [sys.getsizeof(x) for x in __import__("gc").get_referents(cache)]
+    before = [sys.getsizeof(x) for x in gc.get_referents(cache)]
     for i in range(20_000):
         cache[i] = i
-    assert [sys.getsizeof(x) for x in __import__("gc").get_referents(cache)] == before
+    assert [sys.getsizeof(x) for x in gc.get_referents(cache)] == before
     assert len(cache._check()) == 100
+
+
+def test_weightless_entries_in_a_cache_of_size_zero(make):
+    """CA10: they fit where nothing else does."""
+    cache = make(0, getsizeof=lambda value: value)
+    assert cache.setdefault("a", 0) == 0
+    assert cache.set("b", 1) is False
+    assert cache._check() == ["a"]

@@ -5,6 +5,7 @@ import sys
 import weakref
 
 import pytest
+
 from fastcore.cache import LRUCache, TTLCache
 
 

@@ -59,7 +59,7 @@ cdef class Slots:
     cdef uint32_t side              # slots for which the side arrays have room
     cdef unsigned int flags
     cdef list items                 # key of slot s at 2 * s, its value after it
-    cdef double *weights            # NULL: every entry weighs 1
+    cdef double *weights            # NULL: every entry weighs 1, or there has been none yet
     cdef double limit
     cdef double total
     cdef Counters counters

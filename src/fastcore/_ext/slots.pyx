@@ -241,7 +241,7 @@ cdef class Slots:
                 self.weights[slot] = weight
             self.counters.updates += 1
         else:
-            if self.weights == NULL and self.table.count >= self.most:
+            if not self.flags & WEIGHS and self.table.count >= self.most:
                 # The least recently used gives its slot.
                 self.detach(self.table.slots[MAIN].next, gone)
                 self.counters.evictions += 1

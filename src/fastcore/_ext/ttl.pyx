@@ -176,7 +176,7 @@ cdef class TTLCache(LRUCache):
 
     cdef void measure(self, double seconds, Span *span) noexcept:
         cdef double ticks = seconds * 1e9 + 0.5 if self.domain == NANOSECONDS else ceil(seconds)
-        span.endless = ticks >= 9.2e18 and (self.domain != FLOATS or isinf(seconds))
+        span.endless = ticks >= 9.2e18
         span.seconds = seconds
         span.ticks = INT64_MAX - 1 if ticks >= 9.2e18 else <int64_t>ticks
         if seconds > 0 and span.ticks == 0:
@@ -306,7 +306,7 @@ cdef class TTLCache(LRUCache):
         return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
-        """The value of `key`, made the most recently used; `default` if it is absent or dead."""
+        """The value of `key`, made the most recently used; `default` if it is absent."""
         cdef bint found = False
         cdef object value
         if self.flags & READS:
@@ -331,7 +331,7 @@ cdef class TTLCache(LRUCache):
                     refresh(self, <uint32_t>slot)
                     if self.extends:
                         expires = self.deadline(now, &self.spans[slot])
-                        if expires > now:
+                        if expires > self.timers[slot].expires:
                             self.arm(<uint32_t>slot, expires)
                     found[0] = True
                     return value_at(self, <uint32_t>slot)

@@ -1,8 +1,8 @@
 """The TTL cache in plain Python: an LRU cache whose entries carry a deadline, in a heap.
 
-The heap holds deadlines with the numbers under which `_due` knows their entries. An entry that is set again, or removed,
-leaves its old deadline behind: its number is forgotten, and it is thrown away when it comes up, or when such deadlines
-outnumber the entries.
+The heap holds deadlines with the numbers under which `_due` knows their entries. An entry that is set again, or
+removed, leaves its old deadline behind: its number is forgotten, and it is thrown away when it comes up, or when such
+deadlines outnumber the entries.
 
 User code may run where the LRU cache runs it, and at: a given `timer`, and `rng`, both without the lock.
 """
@@ -25,7 +25,19 @@ class TTLCache(LRUCache):
     `fastcore.cache.TTLCache` documents it, and adds what both twins share.
     """
 
-    __slots__ = ("_due", "_extends", "_heap", "_in_ns", "_latest", "_rng", "_seq", "_spread", "_timer", "_ttl")
+    __slots__ = (
+        "_due",
+        "_extends",
+        "_floats",
+        "_heap",
+        "_in_ns",
+        "_latest",
+        "_rng",
+        "_seq",
+        "_spread",
+        "_timer",
+        "_ttl",
+    )
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class TTLCache(LRUCache):
         self._timer = time.monotonic if timer is None else timer
         self._rng = random.random if rng is None else rng
         self._latest = -math.inf
+        self._floats = False
         self._heap: list[tuple[float, int]] = []
         self._due: dict[int, Entry] = {}
         self._seq = 0
@@ -65,9 +78,9 @@ class TTLCache(LRUCache):
         return self._measure(span)
 
     def _measure(self, span: float) -> float:
-        if not self._in_ns or span == 0 or span >= 9.2e9:
-            return math.inf if self._in_ns and span else span
-        return max(1, int(span * 1e9 + 0.5))
+        if span >= (9.2e9 if self._in_ns else 9.2e18):
+            return math.inf
+        return max(1, int(span * 1e9 + 0.5)) if self._in_ns and span else span
 
     def _read_timer(self) -> float:
         """The clock as it is; called without the lock."""
@@ -80,8 +93,13 @@ class TTLCache(LRUCache):
 
     def _settle(self, now: float) -> float:
         """The current time, never less than any before."""
+        self._floats |= isinstance(now, float)
         self._latest = max(self._latest, now)
         return self._latest
+
+    def _deadline(self, now: float, span: float) -> float:
+        """The first instant at which an entry written at `now` is dead; an integer as long as the timer counts so."""
+        return now + (span if self._floats or span == math.inf else math.ceil(span))
 
     def _read_clock(self) -> float:
         now = self._read_timer()
@@ -121,21 +139,22 @@ class TTLCache(LRUCache):
 
     def _write(self, key: Hashable, value: object, ttl: Any, mode: int, load: Load | None) -> bool:
         span = self._parse(self._ttl if ttl is ... else ttl)
+        fraction = span != math.inf and span % 1 != 0
         hashed = hash(key)
         weight = self._weigh(value)
         self._refuse_large(weight, mode)
         if self._spread and 0 < span < math.inf and mode != RESTORE:
-            whole = isinstance(span, int)
-            span = span * (1 + self._spread * (2 * self._rng() - 1))
-            span = max(1, math.ceil(span)) if whole else span
+            span *= 1 + self._spread * (2 * self._rng() - 1)
+            span = max(1, int(span + 0.5)) if self._in_ns else span
         reading = self._read_timer()
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
         trash: list[object] = []
         with self._lock:
+            self._floats |= fraction
             now = self._settle(reading)
             self._sweep(now, trash)
-            expires = now + span
+            expires = self._deadline(now, span)
             if weight > self._maxsize or expires <= now:
                 if load is None or not load.fenced:
                     self._take(key, now, trash)
@@ -160,8 +179,8 @@ class TTLCache(LRUCache):
                 if now < entry.expires:
                     self._counters["hits"] += 1
                     self._ring(entry).move_to_end(entry)
-                    if self._extends and now + entry.ttl > now:
-                        self._arm(entry, now + entry.ttl)
+                    if self._extends:
+                        self._arm(entry, max(self._deadline(now, entry.ttl), entry.expires))
                     return True, entry.value
                 self._counters["expired"] += 1
             self._counters["misses"] += 1
