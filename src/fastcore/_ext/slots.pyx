@@ -298,36 +298,37 @@ cdef class Slots:
         cdef uint32_t slot, root, free = 0, count = 0, cells = 0
         cdef double total = 0
         cdef list keys = []
-        self.intact()
-        for root in range(<uint32_t>ROOTS):
-            slot = t.slots[root].next
-            while slot != root:
-                require(t.slots[t.slots[slot].prev].next == slot and t.slots[t.slots[slot].next].prev == slot, "ring")
-                require(count < t.count, "more entries in the rings than counted")
-                if self.weights != NULL:
-                    require((self.weights[slot] == 0) == (root == PINNED), "entry on the wrong ring")
-                    total += self.weights[slot]
-                keys.append(key_at(self, slot))
-                require(is_indexed(t, slot), "entry not found where its hash leads")
-                count += 1
+        with cython.critical_section(self):
+            self.intact()
+            for root in range(<uint32_t>ROOTS):
+                slot = t.slots[root].next
+                while slot != root:
+                    require(t.slots[t.slots[slot].prev].next == slot and t.slots[t.slots[slot].next].prev == slot, "ring")
+                    require(count < t.count, "more entries in the rings than counted")
+                    if self.weights != NULL:
+                        require((self.weights[slot] == 0) == (root == PINNED), "entry on the wrong ring")
+                        total += self.weights[slot]
+                    keys.append(key_at(self, slot))
+                    require(is_indexed(t, slot), "entry not found where its hash leads")
+                    count += 1
+                    slot = t.slots[slot].next
+            require(count == t.count, "fewer entries in the rings than counted")
+            slot = t.free
+            while slot:
+                require(t.slots[slot].prev == FREE, "slot in use on the free list")
+                require(key_at(self, slot) is None and value_at(self, slot) is None, "free slot holds references")
+                free += 1
                 slot = t.slots[slot].next
-        require(count == t.count, "fewer entries in the rings than counted")
-        slot = t.free
-        while slot:
-            require(t.slots[slot].prev == FREE, "slot in use on the free list")
-            require(key_at(self, slot) is None and value_at(self, slot) is None, "free slot holds references")
-            free += 1
-            slot = t.slots[slot].next
-        require(count + free + ROOTS == t.used, "slots lost")
-        for slot in range(<uint32_t>(1 << t.bits)):
-            cells += t.cells[slot] != 0
-        require(cells == count, "index and rings differ in size")
-        require(t.used <= t.capacity, "more slots than memory")
-        if self.weights == NULL:
-            require(count <= self.limit, "over maxsize")
-        else:
-            require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
-            require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
+            require(count + free + ROOTS == t.used, "slots lost")
+            for slot in range(<uint32_t>(1 << t.bits)):
+                cells += t.cells[slot] != 0
+            require(cells == count, "index and rings differ in size")
+            require(t.used <= t.capacity, "more slots than memory")
+            if self.weights == NULL:
+                require(count <= self.limit, "over maxsize")
+            else:
+                require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
+                require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
         return keys
 
 

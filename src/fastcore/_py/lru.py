@@ -580,16 +580,17 @@ class LRUCache:
 
     def _check(self) -> list[Any]:
         """Assert that buckets and rings agree, without running user code; the keys, first to be evicted first."""
-        entries = [*self._main, *self._pinned]
-        bucketed = [e for bucket in self._buckets.values() for e in bucket]
-        assert {id(e) for e in entries} == {id(e) for e in bucketed}, "buckets and rings differ"
-        assert len(entries) == len(bucketed), "an entry stands in two places"
-        assert all(e.linked for e in entries), "entry not linked"
-        assert all(bool(e.weight) == (e in self._main) for e in entries), "entry on the wrong ring"
-        total = sum(e.weight for e in entries)
-        assert abs(total - self._total) <= 1e-9 * (1 + total), "sizes do not add up"
-        assert self._total <= self._maxsize or not self._main, "over maxsize"
-        return [e.key for e in entries]
+        with self._lock:
+            entries = [*self._main, *self._pinned]
+            bucketed = [e for bucket in self._buckets.values() for e in bucket]
+            assert {id(e) for e in entries} == {id(e) for e in bucketed}, "buckets and rings differ"
+            assert len(entries) == len(bucketed), "an entry stands in two places"
+            assert all(e.linked for e in entries), "entry not linked"
+            assert all(bool(e.weight) == (e in self._main) for e in entries), "entry on the wrong ring"
+            total = sum(e.weight for e in entries)
+            assert abs(total - self._total) <= 1e-9 * (1 + total), "sizes do not add up"
+            assert self._total <= self._maxsize or not self._main, "over maxsize"
+            return [e.key for e in entries]
 
 
 def _begins(key: object, prefix: str | bytes) -> bool:

@@ -220,11 +220,12 @@ class TTLCache(LRUCache):
 
     def _check(self) -> list[Any]:
         """As LRUCache._check; and assert that every deadline stands in the heap."""
-        keys = LRUCache._check(self)
-        places = set(self._heap)
-        timed = [e for ring in (self._main, self._pinned) for e in ring if e.expires != math.inf]
-        assert len(timed) == len(self._due), "deadlines lost"
-        for entry in timed:
-            assert self._due[entry.seq] is entry, "deadline of another entry"
-            assert (entry.expires, entry.seq) in places, "deadline lost"
-        return keys
+        with self._lock:
+            keys = LRUCache._check(self)
+            places = set(self._heap)
+            timed = [e for ring in (self._main, self._pinned) for e in ring if e.expires != math.inf]
+            assert len(timed) == len(self._due), "deadlines lost"
+            for entry in timed:
+                assert self._due[entry.seq] is entry, "deadline of another entry"
+                assert (entry.expires, entry.seq) in places, "deadline lost"
+            return keys
