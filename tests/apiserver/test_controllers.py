@@ -130,6 +130,25 @@ def test_owner_in_another_namespace(local: Local) -> None:
     assert local.get(other).names == ["c"]
 
 
+def test_object_that_can_no_longer_be_written(local: Local, caplog: pytest.LogCaptureFixture) -> None:
+    """A stricter schema stops neither the server nor the other work; the log says what was left undone."""
+    local.post(CRDS, foo_crd())
+    owner = local.post(MAPS, config_map("a")).meta["uid"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": owner}
+    local.post(FOOS, foo("f", ownerReferences=[reference]))
+    owned(local, "b", "a")
+    stricter = {
+        "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string", "enum": ["blue"]}}}}
+    }
+    crd = foo_crd()
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].update(stricter)
+    local.put(f"{CRDS}/foos.t.dev", {**crd, "metadata": local.get(f"{CRDS}/foos.t.dev").meta})
+    local.delete(f"{MAPS}/a", propagationPolicy="Orphan")
+    local.settle()
+    assert "Unsupported value" in caplog.text
+    assert local.get(MAPS).names == ["a", "b"]
+
+
 def test_custom_owner(local: Local) -> None:
     """WR-7: with a CRD go its objects, and with them what they own."""
     local.post(CRDS, foo_crd())

@@ -2,7 +2,9 @@
 
 import pytest
 
+from apiserver.conftest import MAPS, Local, brief, config_map
 from fastcore.testing.apiserver.selectors import EVERYTHING, Selector, parse, parse_fields, parse_labels
+from fastcore.testing.apiserver.shards import fnv1a
 from fastcore.testing.apiserver.status import StatusError
 
 LABELS = {"app": "web", "tier": "front", "replicas": "3", "empty": ""}
@@ -75,4 +77,54 @@ def test_malformed_fields(text: str) -> None:
 
 
 def test_nothing_asked() -> None:
-    assert parse("", "", ()) is EVERYTHING
+    assert parse({}, ()) is EVERYTHING
+
+
+LOW, HIGH = (
+    f"shardRange(object.metadata.uid, '{low}', '{high}')"
+    for low, high in (("0x0", "0x8000000000000000"), ("0x8000000000000000", "0x10000000000000000"))
+)
+
+
+def test_shards_share_the_objects(local: Local) -> None:
+    """Group 6: every object is in one of two halves, and in their union."""
+    names = [f"m{index}" for index in range(40)]
+    for name in names:
+        local.post(MAPS, config_map(name))
+    low, high = (local.get(MAPS, shardSelector=half) for half in (LOW, HIGH))
+    assert low.names
+    assert high.names
+    assert sorted(low.names + high.names) == sorted(names)
+    assert low.meta["shardInfo"] == {"selector": LOW}
+    assert local.get(MAPS, shardSelector=f"{LOW} || {HIGH}").names == sorted(names)
+    stream = local.stream(MAPS, shardSelector=LOW)
+    assert [name for _, name in brief(stream)] == low.names
+    local.delete(f"{MAPS}/{high.names[0]}")
+    local.delete(f"{MAPS}/{low.names[0]}")
+    assert brief(stream) == [("DELETED", low.names[0])]
+
+
+def test_shard_by_namespace(local: Local) -> None:
+    local.post(MAPS, config_map("a"))
+    hashed = fnv1a("default")
+    here = f"shardRange(object.metadata.namespace, '{hashed:#x}', '{hashed + 1:#x}')"
+    assert local.get(MAPS, shardSelector=here).names == ["a"]
+    assert (
+        local.get(MAPS, shardSelector=here.replace(f"{hashed:#x}'", "0x0'", 1).replace(f"{hashed + 1:#x}", "0x1")).names
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nope",
+        "shardRange(object.metadata.name, '0x0', '0x1')",
+        "shardRange(object.metadata.uid, '0x1', '0x1')",
+        "shardRange(object.metadata.uid, '0x0', '0x10000000000000001')",
+        "shardRange(object.metadata.uid, '0x0', '0x1') || shardRange(object.metadata.namespace, '0x0', '0x1')",
+        "shardRange(object.metadata.uid, '0x0', '0x1') ||",
+    ],
+)
+def test_malformed_shards(local: Local, text: str) -> None:
+    assert local.get(MAPS, shardSelector=text).code == 400

@@ -143,6 +143,18 @@ def test_chunked_body(embedded: APIServer) -> None:
     connection.close()
 
 
+def test_expect_continue(embedded: APIServer) -> None:
+    """curl waits a second for it before it sends a large body."""
+    address = urlsplit(embedded.url)
+    body = json.dumps(config_map("a")).encode()
+    with socket.create_connection((address.hostname, address.port), timeout=20) as sock:
+        head = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        sock.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert sock.recv(1000).startswith(b"HTTP/1.1 201 ")
+
+
 def test_watch(client: Client) -> None:
     with client.watch(MAPS) as events:
         client.post(MAPS, config_map("a"))

@@ -1,12 +1,14 @@
 """Writes without sockets: what only the embedded server promises, or what needs its insides to be seen."""
 
+import json
 from typing import Any
 
 import pytest
 
 from apiserver.conftest import CRDS, FOOS, MAPS, Local, brief, config_map, foo, foo_crd
 from apiserver.http_client import JSON_PATCH
-from fastcore.testing.apiserver.writes import unchanged
+from fastcore.testing.apiserver.changes import unchanged
+from fastcore.testing.apiserver.message import Request, Response
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
@@ -129,6 +131,19 @@ def test_size_limit(local: Local) -> None:
     local.post(MAPS, config_map("a"))
     steps = [{"op": "test", "path": "/data/k", "value": "v"}] * 10_001
     assert local.patch(f"{MAPS}/a", steps, JSON_PATCH).code == 413
+
+
+def test_warnings_fit_into_headers(local: Local) -> None:
+    """Unknown fields are named, but neither break the header nor flood it."""
+    answer = local.call("POST", MAPS, {"metadata": {"name": "a"}, 'x\r\n"y': 1})
+    assert answer.headers["warning"] == '299 - "unknown field \\"x??\\"y\\""'
+    many = local.api.handle(
+        Request(
+            "POST", MAPS, "", {}, json.dumps({"metadata": {"name": "b"}, **{f"f{i}": 1 for i in range(9999)}}).encode()
+        )
+    )
+    assert isinstance(many, Response)
+    assert 10 < len(many.headers) < 300
 
 
 def test_yaml_body(local: Local) -> None:

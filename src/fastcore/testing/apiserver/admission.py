@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from fastcore.testing.apiserver import custom, kinds
+from fastcore.testing.apiserver import custom, kinds, rules
 from fastcore.testing.apiserver import metadata as meta
 from fastcore.testing.apiserver.builtin import definitions, type_for
 from fastcore.testing.apiserver.decode import DecodeError, decode
@@ -162,7 +162,7 @@ class Admission:
             causes += custom.validate(obj)
         else:
             kinds.assign(resource.group, resource.kind, obj)
-            causes += kinds.validate(resource.group, resource.kind, obj, live)
+            causes += rules.validate(resource.group, resource.kind, obj, live)
         if causes:
             raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), causes)
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fastcore.testing.apiserver import discovery, openapi, patches, reads, scale
+from fastcore.testing.apiserver import discovery, patches, reads, scale
+from fastcore.testing.apiserver.about import NOT_FOUND, describe
 from fastcore.testing.apiserver.bodies import parse_object
 from fastcore.testing.apiserver.crds import CRDs
 from fastcore.testing.apiserver.deletes import DeleteOptions, delete
-from fastcore.testing.apiserver.message import JSON, Request, Response, error_response, form_of, json_response, warn
+from fastcore.testing.apiserver.message import Request, Response, error_response, form_of, json_response, warn
 from fastcore.testing.apiserver.registry import Registry
 from fastcore.testing.apiserver.status import (
     Cause,
@@ -33,8 +34,6 @@ from fastcore.testing.apiserver.workspaces import Workspaces
 from fastcore.testing.apiserver.writes import Options, Outcome, Writer, check_name
 
 BODY_LIMIT = 3 * 1024 * 1024
-_NOT_FOUND = Response(b"404 page not found\n", 404, "text/plain; charset=utf-8")
-_HEALTH = ("healthz", "livez", "readyz")
 _MANAGER_LIMIT = 128
 _log = logging.getLogger("fastcore.apiserver")
 
@@ -125,14 +124,14 @@ class API:
             self.workspaces.ensure(workspace)
         path = parse(workspace, parts) if parts and parts[0] in ("api", "apis") else None
         if path is None or not path.plural:
-            return self._describe(request, workspace, parts)
+            return describe(request, workspace, parts, self.registry.resources(workspace))
         resource = self.registry.lookup(workspace, path.group, path.version, path.plural)
         if resource is None:
             if (
                 path.group
                 and discovery.api_resources(self.registry.resources(workspace), path.group, path.version) is None
             ):
-                return self._virtual(request, parts) or _NOT_FOUND
+                return self._virtual(request, parts) or NOT_FOUND
             raise no_resource()
         if path.subresource and path.subresource not in resource.subresources:
             raise no_resource()
@@ -282,65 +281,6 @@ class API:
         # What was asked needs no reading: everything is allowed.
         kind = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
         return json_response({**kind, "metadata": {}, "spec": {}, "status": {"allowed": True}}, 201)
-
-    def _describe(self, request: Request, workspace: str | None, parts: list[str]) -> Response:
-        """Everything that is about the server rather than about objects."""
-        resources = self.registry.resources(workspace)
-        prefix = "" if not request.path.startswith("/clusters/") else f"/clusters/{workspace or '*'}"
-        if request.method not in ("GET", "HEAD"):
-            raise method_not_allowed()
-        match parts:
-            case [check, *_] if check in _HEALTH:
-                return Response(b"ok", content_type="text/plain; charset=utf-8")
-            case ["version"]:
-                return json_response(discovery.VERSION)
-            case []:
-                groups = discovery.api_groups(resources)["groups"]
-                versions = [f"/apis/{v['groupVersion']}" for group in groups for v in group["versions"]]
-                return json_response(
-                    {
-                        "paths": [
-                            "/api",
-                            "/api/v1",
-                            "/apis",
-                            *versions,
-                            "/healthz",
-                            "/openapi/v2",
-                            "/openapi/v3",
-                            "/version",
-                        ]
-                    }
-                )
-            case ["api" | "apis"]:
-                form, content_type = form_of(request.headers.get("accept", ""))
-                core = parts == ["api"]
-                if form == "discovery":
-                    return json_response(discovery.aggregated(resources, core=core), content_type=content_type)
-                host = request.headers.get("host", "")
-                return json_response(discovery.api_versions(host) if core else discovery.api_groups(resources))
-            case ["api", version]:
-                found = discovery.api_resources(resources, "", version)
-            case ["apis", group]:
-                found = discovery.api_group(resources, group)
-            case ["apis", group, version]:
-                found = discovery.api_resources(resources, group, version)
-            case ["openapi", "v2"]:
-                return _document(request, openapi.swagger(resources))
-            case ["openapi", "v3"]:
-                return json_response(openapi.index(resources, prefix))
-            case ["openapi", "v3", *name]:
-                document = openapi.document(resources, "/".join(name))
-                return _NOT_FOUND if document is None else _document(request, document)
-            case _:
-                found = None
-        return _NOT_FOUND if found is None else json_response(found)
-
-
-def _document(request: Request, document: openapi.Document) -> Response:
-    etag = f'"{document.hash}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(b"", 304, JSON, [("ETag", etag)])
-    return Response(document.body, 200, JSON, [("ETag", etag)])
 
 
 def _dry_run(query: dict[str, str], kind: str) -> bool:

@@ -1,5 +1,6 @@
 """A request and its answer, independent of who carries them: the HTTP server, or a caller in the same process."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ import msgspec
 from fastcore.testing.apiserver.status import StatusError, not_acceptable
 
 JSON = "application/json"
+_WARNINGS_LIMIT = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ANY = ("*/*", "application/*", "application/json", "")
 
 
@@ -58,9 +61,14 @@ def error_response(error: StatusError) -> Response:
 
 
 def warn(response: Response, warnings: list[str]) -> Response:
-    """Add warnings in the form that clients print."""
+    """Add warnings in the form that clients print, as far as headers have room for them."""
+    room = _WARNINGS_LIMIT
     for text in warnings:
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        # Names of fields are the client's: they must not break the header.
+        quoted = _CONTROL.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
+        room -= len(quoted.encode())
+        if room < 0:
+            break
         response.headers.append(("Warning", f'299 - "{quoted}"'))
     return response
 

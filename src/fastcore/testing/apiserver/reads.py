@@ -28,6 +28,7 @@ class Page(NamedTuple):
     revision: int
     token: str = ""
     remaining: int | None = None
+    shard: str = ""
 
 
 def revision_of(text: str) -> int | None:
@@ -48,7 +49,7 @@ def revision_of(text: str) -> int | None:
 
 def selector_of(target: Target, query: dict[str, str]) -> Selector:
     """The selector of a list or watch; a name in the path counts as a field selector."""
-    found = parse(query.get("labelSelector", ""), query.get("fieldSelector", ""), target.resource.supported_fields)
+    found = parse(query, target.resource.supported_fields)
     if target.name:
         found = found._replace(fields=(*found.fields, ("metadata.name", True, target.name)))
     return found
@@ -119,16 +120,17 @@ def _check_match(match: str, revision: int | None) -> None:
 def _select(records: list[Record], selector: Selector) -> list[Record]:
     if selector is EVERYTHING:
         return records
-    return [record for record in records if selector.matches(record.labels, record.fields)]
+    return [record for record in records if selector.selects(record)]
 
 
 def _cut(records: list[Record], revision: int, limit: int, selector: Selector) -> Page:
+    shard = selector.shard.text if selector.shard else ""
     if not limit or len(records) <= limit:
-        return Page(records, revision)
+        return Page(records, revision, shard=shard)
     token = _write_token(revision, records[limit - 1].key)
     # With a selector the real server does not know how many objects are left, and says nothing.
     remaining = len(records) - limit if selector is EVERYTHING else None
-    return Page(records[:limit], revision, token, remaining)
+    return Page(records[:limit], revision, token, remaining, shard)
 
 
 def _next_page(
@@ -179,6 +181,8 @@ def list_body(view: View, page: Page) -> bytes:
         metadata["continue"] = page.token
     if page.remaining:
         metadata["remainingItemCount"] = page.remaining
+    if page.shard:
+        metadata["shardInfo"] = {"selector": page.shard}
     head = {"kind": view.list_kind, "apiVersion": view.list_version, "metadata": metadata}
     items = b",".join([view.item(record) for record in page.records])
     return msgspec.json.encode(head)[:-1] + b',"items":[' + items + b"]}"

@@ -1,10 +1,12 @@
-"""Label selectors (`a=b,c in (d,e),!f`) and field selectors (`metadata.name=x,spec.color!=red`)."""
+"""Which objects a list or watch shows: by labels (`a=b,c in (d,e),!f`), fields (`metadata.name=x`) and shard."""
 
 import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from fastcore.testing.apiserver.shards import Shard, parse_shard
 from fastcore.testing.apiserver.status import bad_request
+from fastcore.testing.apiserver.storage import Record
 
 _TOKEN = re.compile(r"\s*(==|!=|=|,|\(|\)|!|<|>|[^\s=!,()<>]+)")
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -41,21 +43,24 @@ class Requirement(NamedTuple):
 
 
 class Selector(NamedTuple):
-    """What a list or watch asks for: label terms, and field terms as (field, equal, value)."""
+    """What a list or watch asks for: label terms, field terms as (field, equal, value), and a shard."""
 
     labels: tuple[Requirement, ...] = ()
     fields: tuple[tuple[str, bool, str], ...] = ()
+    shard: Shard | None = None
+
+    def selects(self, record: Record) -> bool:
+        """Whether an object is selected."""
+        if self.shard is not None and not self.shard.matches(record.uid, record.key[1]):
+            return False
+        return self.matches(record.labels, record.fields)
 
     def matches(self, labels: Mapping[str, str] | None, fields: Mapping[str, str]) -> bool:
-        """Whether an object with these labels and selectable fields is selected."""
+        """Whether labels and selectable fields fulfil every term."""
         labels = labels or _NOTHING
         return all(term.matches(labels) for term in self.labels) and all(
             (fields.get(name, "") == value) is equal for name, equal, value in self.fields
         )
-
-    def name(self) -> str | None:
-        """The one name that `metadata.name=...` allows, if the selector says so."""
-        return next((value for field, equal, value in self.fields if equal and field == "metadata.name"), None)
 
 
 EVERYTHING = Selector()
@@ -179,8 +184,13 @@ def parse_fields(text: str, supported: Collection[str]) -> tuple[tuple[str, bool
     return tuple(out)
 
 
-def parse(labels: str, fields: str, supported: Collection[str]) -> Selector:
-    """The selector of a request's `labelSelector` and `fieldSelector`."""
-    if not labels and not fields:
+def parse(query: Mapping[str, str], supported: Collection[str]) -> Selector:
+    """The selector of a request: its `labelSelector`, `fieldSelector` and `shardSelector`."""
+    labels, fields, shard = (query.get(f"{name}Selector", "") for name in ("label", "field", "shard"))
+    if not labels and not fields and not shard:
         return EVERYTHING
-    return Selector(parse_labels(labels) if labels else (), parse_fields(fields, supported) if fields else ())
+    return Selector(
+        parse_labels(labels) if labels else (),
+        parse_fields(fields, supported) if fields else (),
+        parse_shard(shard) if shard else None,
+    )

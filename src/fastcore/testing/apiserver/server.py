@@ -134,7 +134,7 @@ class APIServer:
         self._controllers.run_on(self._loop.call_soon)
         self._runner = web.ServerRunner(
             # Without cancellation an idle watch would outlive its client until the next event.
-            web.Server(self._handle, handler_cancellation=True),
+            web.Server(self._handle, handler_cancellation=True, auto_decompress=False),
             handle_signals=False,
             shutdown_timeout=1.0,
         )
@@ -270,6 +270,8 @@ class APIServer:
 
 
 async def _read_body(http: web.BaseRequest) -> bytes:
+    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     length = http.content_length
     if length is not None and length > BODY_LIMIT:
         raise ValueError(length)

@@ -7,7 +7,7 @@ import msgspec
 
 from fastcore.testing.apiserver.selectors import EVERYTHING, Selector
 from fastcore.testing.apiserver.status import Cause, StatusError, invalid_options, plain_error
-from fastcore.testing.apiserver.storage import Collection, Event, Record, Store
+from fastcore.testing.apiserver.storage import Collection, Event, Store
 from fastcore.testing.apiserver.target import Target
 from fastcore.testing.apiserver.views import View, change
 
@@ -119,7 +119,7 @@ class WatchStream:
         if options.streaming:
             self._store.check_reached(options.revision or 0)
         records = self._collection.select(self.workspace, self.target.namespace)
-        chosen = [r for r in records if self._selector is EVERYTHING or self._selector.matches(r.labels, r.fields)]
+        chosen = [r for r in records if self._selector is EVERYTHING or self._selector.selects(r)]
         lines = [self._view.line("ADDED", record) for record in chosen]
         self._after = self._store.revision
         if options.marked:
@@ -148,18 +148,15 @@ class WatchStream:
         selector = self._selector
         if selector is EVERYTHING:
             return self._view.line(change(event), event.new)
-        was = event.old is not None and self._selects(event.old)
+        was = event.old is not None and selector.selects(event.old)
         if event.deleted:
             return self._view.line("DELETED", event.new) if was else None
-        if self._selects(event.new):
+        if selector.selects(event.new):
             return self._view.line("MODIFIED" if was else "ADDED", event.new)
         if was and event.old is not None:
             # To this client the object is gone: it sees the last state that it knew, under the new revision.
             return self._view.line("DELETED", event.old.at(event.revision))
         return None
-
-    def _selects(self, record: Record) -> bool:
-        return self._selector.matches(record.labels, record.fields)
 
     def take(self) -> bytes:
         """Every line that waits, and forget them; empty if there is none."""

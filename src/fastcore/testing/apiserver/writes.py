@@ -13,6 +13,7 @@ import msgspec
 from fastcore.testing.apiserver import metadata as meta
 from fastcore.testing.apiserver.admission import Admission
 from fastcore.testing.apiserver.apply import track_update
+from fastcore.testing.apiserver.changes import spec_changed, unchanged
 from fastcore.testing.apiserver.registry import Registry
 from fastcore.testing.apiserver.status import (
     Cause,
@@ -27,7 +28,6 @@ from fastcore.testing.apiserver.storage import Collection, Record, Store
 from fastcore.testing.apiserver.target import Target
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Writer:
             obj = self._track(target, live, obj, options)
         self.admission.check(target, obj, live)
         metadata = obj["metadata"]
-        if whole and (resource.generation or resource.custom) and _spec_changed(target, live, obj):
+        if whole and (resource.generation or resource.custom) and spec_changed(target.resource, live, obj):
             metadata["generation"] = live["metadata"].get("generation", 0) + 1
         return self._finish(target, record, live, obj, options, warnings)
 
@@ -265,45 +265,6 @@ class Writer:
             metadata["generation"] += 1
         stored = self.admission.stored(target, obj)
         return self.collection(target).put(target.key, stored, target.resource.selectable(stored))
-
-
-def _spec_changed(target: Target, live: dict[str, Any], obj: dict[str, Any]) -> bool:
-    if target.resource.custom:
-        ignored = {"metadata", "apiVersion", "kind"} | ({"status"} if target.resource.status else set())
-        names = (live.keys() | obj.keys()) - ignored
-        return any(live.get(name) != obj.get(name) for name in names)
-    if target.resource.kind == "Deployment" and _annotations(live) != _annotations(obj):
-        return True
-    return bool(live.get("spec") != obj.get("spec"))
-
-
-def _annotations(obj: dict[str, Any]) -> dict[str, str] | None:
-    found: dict[str, str] | None = obj["metadata"].get("annotations")
-    return found
-
-
-def unchanged(live: dict[str, Any], obj: dict[str, Any]) -> bool:
-    """Whether a write changes nothing; the times in managedFields alone never count (WR-3)."""
-    if live.keys() != obj.keys():
-        return False
-    if any(live[name] != obj[name] for name in live if name != "metadata"):
-        return False
-    old, new = live["metadata"], obj["metadata"]
-    if old.keys() != new.keys() or any(old[name] != new[name] for name in old if name != "managedFields"):
-        return False
-    if _timeless(old.get("managedFields", ())) != _timeless(new.get("managedFields", ())):
-        return False
-    # Python holds True for 1; JSON does not.
-    return _encode(_without(live)) == _encode(_without(obj))
-
-
-def _timeless(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in entry.items() if name != "time"} for entry in entries]
-
-
-def _without(obj: dict[str, Any]) -> dict[str, Any]:
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    return obj | {"metadata": metadata}
 
 
 def check_name(target: Target, obj: dict[str, Any]) -> None:
