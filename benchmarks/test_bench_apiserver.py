@@ -28,10 +28,9 @@ def config_map(name: str, value: str = "x") -> bytes:
     return json.dumps(obj).encode()
 
 
-def send(
-    api: API, method: str, path: str, body: bytes = b"", content_type: str = "application/json", query: str = ""
-) -> None:
-    answer = api.handle(Request(method, path, query, {"content-type": content_type, "user-agent": "bench"}, body))
+def send(api: API, method: str, path: str, body: bytes = b"", form: str = "json", query: str = "") -> None:
+    headers = {"content-type": f"application/{form}", "user-agent": "bench"}
+    answer = api.handle(Request(method, path, query, headers, body))
     assert isinstance(answer, Response)
     assert answer.code < 300, answer.body
 
