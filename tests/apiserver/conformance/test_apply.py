@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from apiserver.conformance.conftest import config_map, demo, deployment, managed
 from apiserver.http_client import APPLY, JSON_PATCH, Client
+from apiserver.objects import config_map, demo, deployment, managed
 
 
 def spec(server: Client, path: str, manager: str, name: str = "a", **fields: Any) -> dict[str, Any]:

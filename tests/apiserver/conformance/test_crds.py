@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from apiserver.conformance.conftest import CRD, GROUP, demo, wait_until
 from apiserver.http_client import Client
+from apiserver.objects import CRD, GROUP, demo, wait_until
 
 OPEN: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

@@ -1,7 +1,7 @@
 """Group 1: what a client learns before it knows any kind."""
 
-from apiserver.conformance.conftest import GROUP, wait_until
 from apiserver.http_client import Client
+from apiserver.objects import GROUP, wait_until
 
 
 def test_versions_of_the_core_group(server: Client) -> None:

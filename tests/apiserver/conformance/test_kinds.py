@@ -3,8 +3,8 @@
 import base64
 from typing import Any
 
-from apiserver.conformance.conftest import deployment
 from apiserver.http_client import Client
+from apiserver.objects import deployment
 
 
 def test_lease(server: Client, namespace: str) -> None:

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from apiserver.conformance.conftest import config_map, demo
 from apiserver.http_client import Client
+from apiserver.objects import config_map, demo
 
 PARTIAL = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PARTIAL_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from apiserver.conformance.conftest import config_map, demo, deployment
 from apiserver.http_client import Client
+from apiserver.objects import config_map, demo, deployment
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from apiserver.conformance.conftest import config_map, demo, deployment
 from apiserver.http_client import JSON_PATCH, STRATEGIC, Client
+from apiserver.objects import config_map, demo, deployment
 
 
 def test_merge_patch(server: Client, maps: str) -> None:

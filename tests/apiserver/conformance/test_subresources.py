@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from apiserver.conformance.conftest import demo, deployment, managed
 from apiserver.http_client import Client
+from apiserver.objects import demo, deployment, managed
 
 
 def test_status_is_separate(server: Client, demos: str) -> None:

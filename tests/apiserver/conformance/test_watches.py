@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from apiserver.conformance.conftest import config_map, demo
 from apiserver.http_client import Client
+from apiserver.objects import config_map, demo
 
 INITIAL_END = "k8s.io/initial-events-end"
 

@@ -124,7 +124,9 @@ def server_side_apply(
     owner = Owner(manager, "Apply", "", subresource)
     previous = claims.get(owner)
     claims[owner] = Claim(claimed, version, previous.time if previous else None)
-    new = _drop_abandoned(merge(base, applied, kind), previous, claims.values(), kind)
+    new = merge(base, applied, kind)
+    if previous is not None and fieldset.difference(previous.fields, claimed):
+        new = _drop_abandoned(new, previous.fields, claims.values(), kind)
     changes = compare(base, new, kind)
     allowed = last_applied.own_fields(base, kind) if manager == last_applied.MANAGER and not force else {}
     _settle(claims, owner, changes, force=force, allowed=allowed)
@@ -178,15 +180,13 @@ def track_update(
 
 
 def _drop_abandoned(
-    merged: dict[str, Any], previous: Claim | None, claims: Iterable[Claim], kind: TypeSchema
+    merged: dict[str, Any], previous: Fields, claims: Iterable[Claim], kind: TypeSchema
 ) -> dict[str, Any]:
     """`merged` without the fields that the applier claimed before and that nobody claims now."""
-    if previous is None:
-        return merged
     claimed: Fields = {}
     for claim in claims:
         claimed = fieldset.union(claimed, fieldset.named_as_members(claim.fields, kind))
-    abandoned = fieldset.difference(fieldset.named_as_members(previous.fields, kind), claimed)
+    abandoned = fieldset.difference(fieldset.named_as_members(previous, kind), claimed)
     if not abandoned:
         return merged
     return fieldset.remove(merged, abandoned, kind) or {}
