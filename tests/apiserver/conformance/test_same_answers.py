@@ -211,3 +211,13 @@ def test_random_writes(pair: tuple[Client, Client], kind: str, seed: int) -> Non
             raise
         codes.add(answers[0].code)
     assert {200, 201, 409} <= codes
+
+
+def test_same_discovery(pair: tuple[Client, Client]) -> None:
+    """Group 1: what the embedded server says of a kind is what the real one says of it."""
+    paths = ["/api/v1", *(f"/apis/{v['groupVersion']}" for g in pair[0].get("/apis")["groups"] for v in g["versions"])]
+    for path in paths:
+        embedded, real = ({r["name"]: r for r in client.get(path)["resources"]} for client in pair)
+        for resource in real.values():
+            resource.pop("storageVersionHash", None)
+        assert embedded == {name: real.get(name) for name in embedded}
