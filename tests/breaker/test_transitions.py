@@ -306,10 +306,10 @@ class TestOpenTime:
 
     def test_closing_resets_it(self, impl, clock):
         """CB7: after a recovery the next wait is `open_for` again, exactly."""
-        b = Guarded(impl, clock, failure_threshold=1, open_for=10, open_growth=3, open_max=50, jitter=0.5)
-        self.reopenings(b, 3)
+        b = Guarded(impl, clock, failure_threshold=1, open_for=10, open_growth=3, open_max=50)
+        assert self.reopenings(b, 3) == [10, 30, 50]
         assert b("s") == "s"
-        assert self.reopenings(b, 1) == [10]
+        assert self.reopenings(b, 3) == [10, 30, 50]
 
     def test_jitter(self, impl, clock):
         """CB7: grown waits spread over the whole share, and the first one not at all."""
@@ -551,6 +551,9 @@ class TestSteering:
         b.breaker.reset()
         b("f")
         assert b.breaker.stats().remaining == 10
+        clock.advance(10)
+        b("f")
+        assert b.breaker.stats().remaining == 20
 
 
 def test_stats(impl, clock):
