@@ -56,6 +56,11 @@ def test_start_and_stop() -> None:
     assert threading.enumerate() == before
 
 
+def test_start_twice(embedded: APIServer) -> None:
+    with pytest.raises(RuntimeError, match="already running"):
+        embedded.start()
+
+
 def test_start_again() -> None:
     """The same address and objects, and the built-in controllers work on."""
     server = APIServer()

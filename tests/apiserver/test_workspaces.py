@@ -52,6 +52,13 @@ def test_bad_names(local: Local, name: str) -> None:
     assert local.api.workspaces.names() == ["root"]
 
 
+def test_limit() -> None:
+    local = Local(workspaces=2)
+    assert local.get(f"/clusters/a{MAPS}").code == 200
+    assert local.get(f"/clusters/b{MAPS}").code == 403
+    assert local.get(f"/clusters/a{MAPS}").code == 200
+
+
 def test_wildcard_list(local: Local, team: Local, everywhere: Local) -> None:
     """Group 10: items carry their workspace; objects read in their workspace do not."""
     local.post(MAPS, config_map("a"))

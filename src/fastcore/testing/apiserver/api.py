@@ -46,6 +46,7 @@ class Settings:
         token: bearer token that every request must carry; None: everybody may do everything.
         history: events kept for each kind; older revisions answer 410.
         watch_buffer: events that may wait for one watch before it is ended.
+        workspaces: how many there may be; each costs four namespaces.
         now: wall clock in seconds.
         seed: makes uids and generated names repeatable.
     """
@@ -53,6 +54,7 @@ class Settings:
     token: str | None = None
     history: int = 20_000
     watch_buffer: int = 10_000
+    workspaces: int = 10_000
     now: Callable[[], float] = time.time
     seed: int | None = None
 
@@ -75,7 +77,7 @@ class API:
         self.store = Store(self.settings.history)
         self.registry = Registry()
         self.writer = Writer(self.store, self.registry, self.settings.now, self.settings.seed)
-        self.workspaces = Workspaces(self.writer, self.registry)
+        self.workspaces = Workspaces(self.writer, self.registry, self.settings.workspaces)
         self.watches: dict[WatchStream, None] = {}
         CRDs(self.writer, self.registry, self._end_watches)
 

@@ -84,7 +84,14 @@ class APIServer:
     # In a thread
 
     def start(self) -> Self:
-        """Serve from a thread of its own until `stop`; returns when requests can come."""
+        """Serve from a thread of its own until `stop`; returns when requests can come.
+
+        Raises:
+            RuntimeError: it is already running.
+            OSError: the port is taken.
+        """
+        if self._runner is not None:
+            raise RuntimeError(f"the API server is already running at {self.url}")
         started: threading.Event = threading.Event()
         failure: list[BaseException] = []
         self._thread = threading.Thread(
@@ -129,7 +136,9 @@ class APIServer:
     # In a running loop
 
     async def astart(self) -> Self:
-        """Serve from the running loop until `astop`."""
+        """Serve from the running loop until `astop`; raises as `start` does."""
+        if self._runner is not None:
+            raise RuntimeError(f"the API server is already running at {self.url}")
         self._loop = asyncio.get_running_loop()
         self._controllers.run_on(self._loop.call_soon)
         self._runner = web.ServerRunner(
@@ -144,6 +153,7 @@ class APIServer:
             await site.start()
         except OSError:
             await self._runner.cleanup()
+            self._runner = None
             raise
         self._port = self._runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host

@@ -3,7 +3,7 @@
 import re
 
 from fastcore.testing.apiserver.registry import Registry
-from fastcore.testing.apiserver.status import bad_request
+from fastcore.testing.apiserver.status import bad_request, forbidden
 from fastcore.testing.apiserver.target import ROOT, Target
 from fastcore.testing.apiserver.writes import Options, Writer
 
@@ -12,10 +12,11 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9:.]{0,251}[a-z0-9])?")
 
 
 class Workspaces:
-    """Knows which workspaces there are; the workspace `root` is there from the start."""
+    """Knows which workspaces there are, at most `limit`; the workspace `root` is there from the start."""
 
-    def __init__(self, writer: Writer, registry: Registry) -> None:
+    def __init__(self, writer: Writer, registry: Registry, limit: int) -> None:
         self._writer = writer
+        self._limit = limit
         namespaces = registry.lookup(ROOT, "", "v1", "namespaces")
         assert namespaces is not None
         self._namespaces = namespaces
@@ -26,12 +27,15 @@ class Workspaces:
         """Make a workspace if it is new.
 
         Raises:
-            StatusError: 400 if the name is none: lower-case letters, digits, '-', '.' and ':', at most 253.
+            StatusError: 400 if the name is none: lower-case letters, digits, '-', '.' and ':', at most 253; 403 if
+                there are as many as there may be.
         """
         if name in self._known:
             return
         if not _NAME.fullmatch(name):
             raise bad_request(f"invalid workspace name {name!r}: lower-case letters, digits, '-', '.' and ':' only")
+        if len(self._known) >= self._limit:
+            raise forbidden("", "workspaces", name, f"there may be {self._limit} workspaces and no more")
         self._known.add(name)
         for namespace in NAMESPACES:
             target = Target(name, self._namespaces, "", namespace)
