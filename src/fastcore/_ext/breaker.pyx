@@ -18,13 +18,9 @@ section guards every number below and allocates nothing that the collector track
 Transitions are queued in the section as small integers and told after it by one thread at a time, in order.
 """
 
-import logging
-import random
 import sys
 from collections import namedtuple
-from datetime import timedelta
 from functools import update_wrapper
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import MethodType
 
 import cython
@@ -67,6 +63,12 @@ BreakerStats = namedtuple(
     "state calls successes failures excluded slow rejected late_total dropped consecutive_failures "
     "window_calls window_failures window_slow trials remaining transitions",
 )
+
+cdef object logger():
+    # Imported when first needed: it takes longer than the rest of this module.
+    from logging import getLogger
+    return getLogger("fastcore.breaker")
+
 
 cdef size_t current_task():
     """The identity of the running asyncio task; 0 outside of one, or when nobody uses asyncio."""
@@ -131,9 +133,7 @@ cdef class Permit:
             self._report(EXCLUDED, None)
             with cython.critical_section(self._breaker):
                 self._breaker._dropped += 1
-            logging.getLogger("fastcore.breaker").warning(
-                "a permit of circuit breaker %r was dropped without a report", self._breaker.name
-            )
+            logger().warning("a permit of circuit breaker %r was dropped without a report", self._breaker.name)
 
 
 @cython.final
@@ -226,14 +226,16 @@ cdef class CircuitBreaker:
         c.successes_needed = at_least_one("successes_needed", successes_needed)
         c.leases.size = at_least_one("half_open_permits", half_open_permits)
         set_times(&c, open_for, half_open_timeout, open_growth, open_max, jitter)
-        if isinstance(window, timedelta):
+        if hasattr(window, "total_seconds"):
             window = window.total_seconds()
         set_rules(&c, failure_threshold, window, failure_rate, min_calls, slow_call, slow_rate, buckets)
         self.name = name
         self._exclude = matchers("exclude", exclude)
         self._only = None if only is None else matchers("only", only)
         self._clock = clock
-        self._random = random.random if rng is None else rng.random
+        if rng is None:
+            import random as rng
+        self._random = rng.random
         c.draw = self._random()
         self._timed = c.slow_ns > 0 or c.window.width > 0
         self._seen = INT64_MIN
@@ -366,9 +368,7 @@ cdef class CircuitBreaker:
                     try:
                         listener(self.name, _STATES[news % 4], _STATES[news // 4 % 4], _REASONS[news // 16])
                     except Exception:
-                        logging.getLogger("fastcore.breaker").exception(
-                            "a listener of circuit breaker %r failed", self.name
-                        )
+                        logger().exception("a listener of circuit breaker %r failed", self.name)
         except BaseException:
             with cython.critical_section(self):
                 self._telling = False
@@ -401,6 +401,7 @@ cdef class CircuitBreaker:
 
     def __call__(self, fn, /):
         """Decorate a function or coroutine function, so that each of its calls goes through the breaker."""
+        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
         if isgeneratorfunction(fn) or isasyncgenfunction(fn):
             raise TypeError(f"a generator runs after its call has returned: put `with breaker:` inside {fn!r}")
         if iscoroutinefunction(fn) or iscoroutinefunction(getattr(fn, "__call__", None)):
