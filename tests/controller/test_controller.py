@@ -259,7 +259,7 @@ async def test_a_bug_ends_the_controller_if_told_to() -> None:
 
 async def test_a_timeout_cancels_the_reconcile_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     """CT-6."""
-    cancelled = []
+    cancelled: list[Request] = []
 
     async def reconcile(ctx: Context, request: Request) -> None:
         if not cancelled:
@@ -353,6 +353,19 @@ async def test_stop_lets_running_reconciles_end_and_starts_no_more() -> None:
     await task
     assert ended == [ONE]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_stop_holds_back_a_key_that_is_on_its_way_to_a_worker() -> None:
+    """CT-10: a waiting worker has been given the key, but has not run since."""
+    reconcile, calls = recorder()
+    controller = make(reconcile, max_concurrent_reconciles=1)
+    task = asyncio.create_task(controller.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    controller.enqueue(ONE)
+    await controller.stop()
+    await task
+    assert calls == []
 
 
 async def test_stop_cancels_what_does_not_end_in_time(caplog: pytest.LogCaptureFixture) -> None:

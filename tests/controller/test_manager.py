@@ -184,9 +184,8 @@ async def test_ready_once_every_informer_is_synced() -> None:
         assert manager.server is not None
         ControllerBuilder(manager, "maps").for_(CONFIG_MAP).owns(SECRET).with_options(FAST).complete(reconcile)
         async with running(manager):
-            await until(lambda: manager.server.port != 0)  # type: ignore[union-attr]
-            url = f"http://127.0.0.1:{manager.server.port}"
             await until(lambda: api.lists(SECRETS) > 0)
+            url = f"http://127.0.0.1:{manager.server.port}"
             assert (await fetch(url + "/readyz")) == (503, "[-] informers failed: not synced: default/Secret\n")
             assert (await fetch(url + "/healthz")) == (200, "ok\n")
             api.refused.clear()

@@ -116,7 +116,7 @@ async def test_the_same_drift_is_repaired_every_time(load: Load) -> None:
 
             async def repaired() -> bool:
                 child = await w.get(DEPLOYMENT, "web")
-                return child is not None and child["spec"]["replicas"] == 2
+                return bool(child and child["spec"]["replicas"] == 2)
 
             await w.until(repaired)
         assert w.reconciler.settled.stats().hits > 0

@@ -83,8 +83,8 @@ async def _run(options: argparse.Namespace) -> None:
         manager = Manager(workspaces=workspaces, metrics_host=host, metrics_port=port)
         controller = build(manager, workers=options.workers)
         log.info(
-            "%d workspaces (%s), %d workers",
-            len(workspaces), ", ".join(w.name for w in workspaces), controller.options.max_concurrent_reconciles,
+            "workspaces: %s; workers: %d",
+            ", ".join(w.name for w in workspaces), controller.options.max_concurrent_reconciles,
         )  # fmt: skip
         if manager.server is not None:
             log.info("metrics, health and readiness at http://%s:%d", host, port)
