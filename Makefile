@@ -57,7 +57,7 @@ types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the 
 	$(BIN)/basedpyright --level error
 
 bench: $(BUILT) ## every primitive against its twin and its peers, as ratios
-	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-quiet -q $(PYTEST_ARGS)
 
 wheel: $(STAMP) ## sdist, wheel from the sdist, and a smoke test of it in an empty environment
 	PYTHON=$(abspath $(BIN)/python) .ci/wheel
