@@ -1,19 +1,18 @@
 """The API on real HTTP: a server in a thread of its own, or in the caller's event loop."""
 
 import asyncio
-import json
 import os
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Self, TypeVar
 
 from aiohttp import web
 
 from fastcore.testing.apiserver.api import API, BODY_LIMIT, Settings
 from fastcore.testing.apiserver.controllers import BUILT_IN_CONTROLLERS, Controllers
+from fastcore.testing.apiserver.kubeconfig import write_kubeconfig
 from fastcore.testing.apiserver.message import Request, Response, error_response
 from fastcore.testing.apiserver.status import too_large
 from fastcore.testing.apiserver.watch import WatchStream
@@ -201,23 +200,7 @@ class APIServer:
 
         The context "fastcore" has no workspace; each name in `workspaces` gets a context of its own.
         """
-        user = {"token": self._settings.token} if self._settings.token else {}
-        servers = {"fastcore": self.url} | {name: f"{self.url}/clusters/{name}" for name in workspaces}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": url}} for name, url in servers.items()],
-            "users": [{"name": "admin", "user": user}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}} for name in servers],
-            "current-context": "fastcore",
-        }
-        place = Path(path)
-        # Created with its final mode: a token must never be readable by others, not even for a moment.
-        place.unlink(missing_ok=True)
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(json.dumps(config, indent=1))
-        return str(place)
+        return write_kubeconfig(path, self.url, self._settings.token, workspaces)
 
     # HTTP
 
