@@ -75,6 +75,8 @@ cdef class Book:
         entry = self.items.setdefault(key, fresh)
         if entry is fresh:
             group.members += 1
+        if self.shut:       # since the queue looked, or while the keys were compared
+            return 0
         now = self.advance(now)
         if priority == INT64_MAX:
             priority = entry.popped if entry.state & PROCESSING else 0

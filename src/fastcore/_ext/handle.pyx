@@ -1,7 +1,8 @@
 # cython: freethreading_compatible=True
 """What a pool in debug mode lends out: the object behind a check that the lease still runs.
 
-User code runs in every method but `end`: they forward to the leased object, and hold no state while they do.
+User code runs in every method but `end`: they forward to the leased object, and hold no state while they do. `end`
+may run in one thread while others use the object: the section guards `leased`.
 """
 
 cimport cython
@@ -22,13 +23,17 @@ cdef class Handle:
         self.leased = leased
 
     cdef object unwrap(self):
-        leased = self.leased
+        with cython.critical_section(self):
+            leased = self.leased
         if leased is None:
             raise PoolError("a pooled object was used after its lease ended")
         return leased
 
     cdef int end(self) except -1:
-        self.leased = None
+        with cython.critical_section(self):
+            ended = self.leased
+            self.leased = None
+        del ended
         return 0
 
     def __getattribute__(self, name):

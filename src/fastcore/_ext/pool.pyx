@@ -187,16 +187,26 @@ cdef class Lease:
     cdef _Pool pool
     cdef object lent
 
+    cdef bint entered(self) noexcept:
+        with cython.critical_section(self):
+            return self.lent is not None
+
     def __enter__(self):
-        if self.lent is not None:
-            raise PoolError("a lease cannot be entered twice at a time")
-        obj = self.pool.take()
-        self.lent = obj if self.pool.out is None else Handle(obj)
-        return self.lent
+        if not self.entered():
+            lent = self.pool.take()
+            if self.pool.out is not None:
+                lent = Handle(lent)
+            with cython.critical_section(self):
+                if self.lent is None:
+                    self.lent = lent
+                    return lent
+            self.pool.give(lent)        # another thread has entered meanwhile
+        raise PoolError("a lease cannot be entered twice at a time")
 
     def __exit__(self, kind, error, traceback, /):
-        lent = self.lent
-        self.lent = None
+        with cython.critical_section(self):
+            lent = self.lent
+            self.lent = None
         try:
             self.pool.give(lent)
         finally:
@@ -332,12 +342,14 @@ cdef class BufferPool(_Pool):
         return PyByteArray_GET_SIZE(obj) <= self.max_size
 
     cdef bint clean(self, object obj) except -1:
-        try:
-            PyByteArray_Resize(obj, PyByteArray_GET_SIZE(obj) + 1)  # refused while a memoryview of it is alive
-            PyByteArray_Resize(obj, self.size)
-        except BufferError:
-            return False
-        memset(PyByteArray_AS_STRING(obj), 0, self.size)
+        # The section is of the buffer: whoever released it may still write to it.
+        with cython.critical_section(obj):
+            try:
+                PyByteArray_Resize(obj, PyByteArray_GET_SIZE(obj) + 1)  # refused while a memoryview of it is alive
+                PyByteArray_Resize(obj, self.size)
+            except BufferError:
+                return False
+            memset(PyByteArray_AS_STRING(obj), 0, self.size)
         return True
 
     def lease_array(self, n, dtype="float64"):
@@ -399,18 +411,31 @@ cdef class ArrayLease:
     cdef object kind
     cdef Py_ssize_t nbytes
 
+    cdef bint entered(self) noexcept:
+        with cython.critical_section(self):
+            return self.array is not None
+
     def __enter__(self):
-        if self.array is not None:
-            raise PoolError("a lease cannot be entered twice at a time")
-        if self.blocks is not None:
-            self.block = self.blocks.take()
-        self.array = self.block[:self.nbytes].view(self.kind)
-        return self.array
+        if not self.entered():
+            block = self.block if self.blocks is None else self.blocks.take()
+            array = block[:self.nbytes].view(self.kind)
+            with cython.critical_section(self):
+                if self.array is None:
+                    self.array = array
+                    if self.blocks is not None:
+                        self.block = block
+                    return array
+            if self.blocks is not None:
+                self.blocks.give(block)     # another thread has entered meanwhile
+        raise PoolError("a lease cannot be entered twice at a time")
 
     def __exit__(self, kind, error, traceback, /):
-        array, self.array = self.array, None
+        cdef object block = None
+        with cython.critical_section(self):
+            array, self.array = self.array, None
+            if self.blocks is not None:
+                block, self.block = self.block, None
         if self.blocks is None:
             array.flags.writeable = False
-            return
-        block, self.block = self.block, None
-        self.blocks.give(block)
+        else:
+            self.blocks.give(block)

@@ -5,7 +5,7 @@ The book (book.pyx) knows the keys, the crowd (waiting.pyx) who waits for one; t
 section, the clock, waiting and waking.
 
 User code runs outside the section: `clock`, `fair_by`, the limiter, event loops, and a key's `__del__` when a method
-returns. A key's `__hash__` and `__eq__` run inside; see book.pyx.
+returns. The `__hash__` and `__eq__` of keys (see book.pyx) and of the groups that `fair_by` names run inside.
 """
 
 import math
@@ -86,8 +86,9 @@ cdef class _ItemBackoff:
         self.failures = {}
 
     def when(self, key, /):
-        n = self.failures.get(key, 0)
-        self.failures[key] = n + 1
+        with cython.critical_section(self):
+            n = self.failures.get(key, 0)
+            self.failures[key] = n + 1
         return min(0.005 * 2.0 ** min(n, 60), 1000.0)
 
     def forget(self, key, /):
@@ -187,7 +188,7 @@ cdef class WorkQueue:
     def add_rate_limited(self, key, priority=None):
         """Add `key` after the delay that the limiter asks for."""
         cdef long long level = SAME_PRIORITY if priority is None else to_priority(priority)
-        if not self.book.shut:
+        if not self._shut():
             self._put(key, to_ns(self.limiter.when(key)), level, True)
 
     def forget(self, key, /):
@@ -276,9 +277,13 @@ cdef class WorkQueue:
 
     def __len__(self):
         """The number of ready keys; delayed ones and those being processed do not count."""
-        cdef int64_t now = self._read() if self.book.timers.size else 0
-        cdef Py_ssize_t depth
+        cdef int64_t now = 0
+        cdef Py_ssize_t depth, delayed
         cdef list woken
+        with cython.critical_section(self):
+            delayed = self.book.timers.size
+        if delayed:
+            now = self._read()
         with cython.critical_section(self):
             self.book.advance(now)
             depth = self.book.depth
@@ -339,7 +344,7 @@ cdef class WorkQueue:
     @property
     def shutting_down(self):
         """Whether the queue was shut down."""
-        return self.book.shut
+        return self._shut()
 
     def stats(self):
         """A snapshot of counters and durations."""
@@ -364,23 +369,31 @@ cdef class WorkQueue:
             return monotonic_ns()
         return PyNumber_Index(self.clock())
 
+    cdef bint _shut(self) noexcept:
+        with cython.critical_section(self):
+            return self.book.shut
+
     cdef Group _group(self, object key):
         """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
         cdef Group group
+        cdef list known_groups = None       # lives until after the section
         value = self.fair_by(key)
-        if len(self.groups) >= self.groups_limit:
-            for known, group in list(self.groups.items()):
-                if group.members == 0:
-                    self.groups.pop(known, None)
-            self.groups_limit = max(KEPT_GROUPS, 2 * len(self.groups))
-        return self.groups.setdefault(value, Group.__new__(Group))
+        with cython.critical_section(self):
+            if len(self.groups) >= self.groups_limit:
+                known_groups = list(self.groups.items())
+                for known, group in known_groups:
+                    if group.members == 0:
+                        self.groups.pop(known, None)
+                self.groups_limit = max(KEPT_GROUPS, 2 * len(self.groups))
+            group = self.groups.setdefault(value, Group.__new__(Group))
+        return group
 
     cdef int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
         """See Book.put."""
         cdef Group group
         cdef int64_t now
         cdef list woken
-        if self.book.shut:
+        if self._shut():
             return 0
         group = self.everyone if self.fair_by is None else self._group(key)
         now = self._read()

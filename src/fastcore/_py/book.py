@@ -61,6 +61,8 @@ class Book:
         entry = self._items.setdefault(key, fresh)
         if entry is fresh:
             group.members += 1
+        if self.shut:  # since the queue looked, or while the keys were compared
+            return
         now = self.advance(now)
         if priority is None:
             priority = entry.popped if entry.state & _PROCESSING else 0

@@ -4,8 +4,8 @@ The book (book.py) knows the keys, the crowd (waiting.py) who waits for one; thi
 clock, waiting and waking. No thread runs in the background: of the waiting consumers one, the leader, sleeps until the
 next delayed key is due.
 
-User code runs outside the lock: `clock`, `fair_by`, the limiter, event loops. A key's `__hash__` and `__eq__` run under
-it, which is why it is reentrant; see book.py.
+User code runs outside the lock: `clock`, `fair_by`, the limiter, event loops. The `__hash__` and `__eq__` of keys (see
+book.py) and of the groups that `fair_by` names run under it, which is why it is reentrant.
 """
 
 import math
@@ -51,14 +51,16 @@ def _timeout_ns(timeout: float) -> int:
 class _ItemBackoff:
     """The limiter of a queue that was given none: 5 ms, doubled with each call for the key, up to 1000 s."""
 
-    __slots__ = ("failures",)
+    __slots__ = ("failures", "lock")
 
     def __init__(self) -> None:
         self.failures: dict[Any, int] = {}
+        self.lock = threading.RLock()
 
     def when(self, key: Any) -> float:
-        n = self.failures.get(key, 0)
-        self.failures[key] = n + 1
+        with self.lock:
+            n = self.failures.get(key, 0)
+            self.failures[key] = n + 1
         return min(0.005 * 2.0 ** min(n, 60), 1000.0)
 
     def forget(self, key: Any) -> None:
@@ -313,12 +315,13 @@ class WorkQueue:
         if self._fair_by is None:
             return self._everyone
         value = self._fair_by(key)
-        if len(self._groups) >= self._groups_limit:
-            for known, group in list(self._groups.items()):
-                if group.members == 0:
-                    self._groups.pop(known, None)
-            self._groups_limit = max(_KEPT_GROUPS, 2 * len(self._groups))
-        return self._groups.setdefault(value, Group())
+        with self._lock:
+            if len(self._groups) >= self._groups_limit:
+                for known, group in list(self._groups.items()):
+                    if group.members == 0:
+                        self._groups.pop(known, None)
+                self._groups_limit = max(_KEPT_GROUPS, 2 * len(self._groups))
+            return self._groups.setdefault(value, Group())
 
     def _put(self, key: Any, delay: int, priority: int | None, again: bool) -> None:
         """See Book.put."""
