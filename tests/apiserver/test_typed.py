@@ -96,6 +96,33 @@ def test_change_of_type() -> None:
     assert found.removed == {"f:a": {"f:b": {}}}
 
 
+def test_null_beside_a_container() -> None:
+    """WR-2: null is empty beside a full container, but it is not an empty one."""
+    kind = TypeSchema.of(None)
+    assert compare({"a": {"b": 1}}, {"a": None}, kind).removed == {"f:a": {"f:b": {}}}
+    assert compare({"a": None}, {"a": {"b": 1}}, kind).added == {"f:a": {"f:b": {}}}
+    assert compare({"a": None}, {"a": {}}, kind).modified == {"f:a": {}}
+    assert merge({"map": {"a": "b"}}, {"map": None}, KIND) == {"map": {"a": "b"}}
+    assert merge({"text": "a"}, {"text": None}, KIND) == {"text": None}
+
+
+def test_map_over_a_scalar() -> None:
+    """WR-2: the applier wins."""
+    assert merge({"a": 1}, {"a": {"b": 2}}, TypeSchema.of(None)) == {"a": {"b": 2}}
+
+
+def test_fields_that_the_schema_does_not_know() -> None:
+    """WR-2: what was stored before the schema changed is nobody's, and is replaced as a whole."""
+    assert compare({"old": 1}, {"old": 2}, KIND).same
+    assert merge({"old": {"a": 1}}, {"old": {"b": 2}}, KIND) == {"old": {"b": 2}}
+
+
+def test_removal_of_what_is_no_container() -> None:
+    """WR-2: a set may say more than there is."""
+    fields = {"f:map": {"f:a": {}}, "f:set": {'v:"a"': {}}}
+    assert fieldset.remove({"map": "x", "set": ["a", "b"]}, fields, KIND) == {"map": "x", "set": ["b"]}
+
+
 def test_duplicates() -> None:
     """WR-2: plain writes may store duplicates, which have no identity of their own."""
     assert compare({"set": ["a", "a"]}, {"set": ["a", "a"]}, KIND).same

@@ -338,6 +338,26 @@ def test_status_has_its_own_owners(server: Client, demos: str) -> None:
     assert [condition["type"] for condition in conditions] == ["Synced", "Ready"]
 
 
+def test_conflict_on_the_status(server: Client, demos: str) -> None:
+    """WR-2: the message names the subresource."""
+    spec(server, demos, "one")
+    status = {**demo("a"), "status": {"phase": "Ready"}}
+    status.pop("spec")
+    server.apply(f"{demos}/a/status", status, "one")
+    answer = server.apply(f"{demos}/a/status", {**status, "status": {"phase": "Failed"}}, "two")
+    assert answer.message == (
+        'Apply failed with 1 conflict: conflict with "one" with subresource "status": .status.phase'
+    )
+
+
+def test_emptied_map_of_a_custom_kind(server: Client, demos: str) -> None:
+    """WR-2: what an apply empties is left as null, which is not valid; leaving it out is."""
+    spec(server, demos, "one", config={"k": "v"})
+    answer = server.apply(f"{demos}/a", demo("a", {"image": "nginx", "config": {}}), "one")
+    assert (answer.code, answer.causes[0]["field"]) == (422, "spec.config")
+    assert "config" not in spec(server, demos, "one")
+
+
 def test_status_on_the_main_endpoint(server: Client, demos: str) -> None:
     """WR-2, WR-4: an apply of the object does not own its status."""
     answer = server.apply(f"{demos}/a", {**demo("a"), "status": {"phase": "Ready"}}, "one")

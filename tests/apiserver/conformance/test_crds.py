@@ -151,6 +151,15 @@ def test_several_causes(server: Client, demos: str) -> None:
     assert answer.message.startswith(f'Demo.{GROUP} "a" is invalid: [spec.plain[0]: Invalid value: ')
 
 
+def test_items_of_the_wrong_type(server: Client, demos: str) -> None:
+    """Group 8: an item of a list by keys that is no object breaks two rules."""
+    answer = server.post(demos, demo("a", {"image": "nginx", "ports": ["x"]}))
+    assert [(cause["reason"], cause["field"]) for cause in answer.causes] == [
+        ("FieldValueTypeInvalid", "spec.ports[0]"),
+        ("FieldValueInvalid", "spec.ports[0]"),
+    ]
+
+
 def test_wrong_kind_or_version(server: Client, demos: str) -> None:
     """Group 8: the body must be of the kind of the path."""
     assert server.post(demos, {**demo("a"), "kind": "Other"}).code == 422

@@ -96,9 +96,10 @@ def test_deployment_rules(server: Client, deployments: str) -> None:
 def test_containers(server: Client, deployments: str) -> None:
     """Group 10: a container has a name and an image; Recreate has no rolling update."""
     wrong = deployment("a")
-    wrong["spec"]["template"]["spec"]["containers"][0] = {"name": "x"}
-    answer = server.post(deployments, wrong)
-    assert [cause["field"] for cause in answer.causes] == ["spec.template.spec.containers[0].image"]
+    for container, missing in (({"name": "x"}, "image"), ({"image": "x"}, "name")):
+        wrong["spec"]["template"]["spec"]["containers"][0] = container
+        answer = server.post(deployments, wrong)
+        assert [cause["field"] for cause in answer.causes] == [f"spec.template.spec.containers[0].{missing}"]
     server.post(deployments, deployment("a"))
     answer = server.patch(f"{deployments}/a", {"spec": {"strategy": {"type": "Recreate"}}})
     assert (answer.code, answer.causes[0]["field"]) == (422, "spec.strategy.rollingUpdate")

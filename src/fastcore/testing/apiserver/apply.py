@@ -154,7 +154,7 @@ def track_update(
 
     Returns:
         A new object. If no field changed, its managedFields are those of `live` with their times (WR-3). An object
-        without managedFields stays without.
+        without managedFields stays without, and one that does not fit the schema loses them.
     """
     kind = schema or DEDUCED
     given = (new.get("metadata") or {}).get("managedFields")
@@ -169,7 +169,10 @@ def track_update(
         return target
     version = new.get("apiVersion", "")
     owner = Owner(manager or "unknown", "Update", version, subresource)
-    changes = compare(_without_managed_fields(live or {}), target, kind)
+    try:
+        changes = compare(_without_managed_fields(live or {}), target, kind)
+    except TypedValueError:  # items without identity: validation will say so, or else nobody owns anything
+        return target
     taken = _owned(fieldset.union(changes.modified, changes.added))
     _settle(claims, None, changes, force=True, allowed={})
     if taken:
@@ -187,8 +190,6 @@ def _drop_abandoned(
     for claim in claims:
         claimed = fieldset.union(claimed, fieldset.named_as_members(claim.fields, kind))
     abandoned = fieldset.difference(fieldset.named_as_members(previous, kind), claimed)
-    if not abandoned:
-        return merged
     return fieldset.remove(merged, abandoned, kind) or {}
 
 
