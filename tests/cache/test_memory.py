@@ -6,7 +6,8 @@ import weakref
 
 import pytest
 
-from fastcore.cache import LRUCache, TTLCache
+from fastcore._ext import lru as ext_lru
+from fastcore._ext import ttl as ext_ttl
 
 
 class Witness:
@@ -112,11 +113,12 @@ def test_finalisers_in_a_collected_cycle_may_use_the_cache(make):
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize("kind", [LRUCache, TTLCache])
+@pytest.mark.parametrize("kind", [ext_lru.LRUCache, ext_ttl.TTLCache])
 def test_a_cache_whose_list_was_emptied_refuses(kind):
     """The collector may empty the list of entries before the cache itself is gone: every method must notice."""
-    cache = kind(10) if kind is LRUCache else kind(10, 100)
-    cache.update((i, i) for i in range(5))
+    cache = kind(10) if kind is ext_lru.LRUCache else kind(10, 100)
+    for i in range(5):
+        cache[i] = i
     iterator = iter(cache)
     items = next(x for x in gc.get_referents(cache) if isinstance(x, list) and len(x) > 5)
     items.clear()
