@@ -26,10 +26,12 @@ cdef extern from *:
 globals()["Load"] = Load        # a cimported name is none of the module's attributes, but this one is for Python too
 
 
-# cython: freethreading_compatible=True
 @cython.final
 cdef class CacheIterator:
-    """Iterates over the live entries of a cache, in no particular order; refreshes nothing."""
+    """Iterates over the live entries of a cache, in no particular order; refreshes nothing.
+
+    Its own section guards `cache`, that of the cache the rest.
+    """
 
     cdef LRUCache cache
     cdef uint32_t slot
@@ -44,9 +46,11 @@ cdef class CacheIterator:
 
     def __next__(self):
         cdef uint64_t now = 0
-        cdef LRUCache cache = self.cache
+        cdef LRUCache cache
         cdef object key = None, value = None
         cdef bint found = False
+        with cython.critical_section(self):
+            cache = self.cache
         if cache is None:
             raise StopIteration
         cache.read_clock(&now)
@@ -61,7 +65,8 @@ cdef class CacheIterator:
                     found = True
                 self.slot += 1
         if not found:
-            self.cache = None
+            with cython.critical_section(self):
+                self.cache = None
             raise StopIteration
         if self.kind == 0:
             return key
@@ -72,7 +77,8 @@ cdef CacheIterator iterate(LRUCache cache, int kind):
     cdef CacheIterator iterator = CacheIterator.__new__(CacheIterator)
     iterator.cache = cache
     iterator.slot = ROOTS
-    iterator.changes = cache.changes
+    with cython.critical_section(cache):
+        iterator.changes = cache.changes
     iterator.kind = kind
     return iterator
 
@@ -182,7 +188,7 @@ cdef class LRUCache(Slots):
         hash = hash_of(key)
         weight = self.weigh(value)
         if weight > self.limit and (mode == STRICT or mode == ABSENT):
-            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize_given!r}")
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.flags & WEIGHS:
             trash = []
         if self.flags & EVICTS and weight <= self.limit:
@@ -423,6 +429,7 @@ cdef class LRUCache(Slots):
             raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
         self.read_clock(&now)
         with cython.critical_section(self):
+            trash.append(self.maxsize_given)
             self.limit = limit
             self.most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
             self.maxsize_given = maxsize
@@ -435,12 +442,14 @@ cdef class LRUCache(Slots):
 
     def __len__(self):
         cdef uint64_t now = 0
+        cdef uint32_t count
         cdef list trash = []
         self.read_clock(&now)
         with cython.critical_section(self):
             self.sweep(now, trash)
+            count = self.table.count
         trash.clear()
-        return self.table.count
+        return count
 
     def __iter__(self):
         return iterate(self, 0)
@@ -461,15 +470,17 @@ cdef class LRUCache(Slots):
     @property
     def maxsize(self):
         """The sum of sizes that fits."""
-        return self.maxsize_given
+        with cython.critical_section(self):
+            return self.maxsize_given
 
     @property
     def currsize(self):
         """The sum of sizes of what the cache holds."""
         cdef Py_ssize_t count = len(self)
-        if self.weights == NULL:
-            return count
-        return self.total if self.flags & FRACTIONS else int(self.total)
+        with cython.critical_section(self):
+            if self.weights == NULL:
+                return count
+            return self.total if self.flags & FRACTIONS else int(self.total)
 
     def _entries(self):
         """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
@@ -499,14 +510,16 @@ cdef class LRUCache(Slots):
 
     def _config(self):
         """The constructor's arguments, positional and by name."""
-        return (self.maxsize_given, self.hooks[GETSIZEOF]), {}
+        with cython.critical_section(self):
+            return (self.maxsize_given, self.hooks[GETSIZEOF]), {}
 
     def _counts(self, reset=False, /):
         """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""
         cdef Counters c
         cdef Py_ssize_t count
-        cdef object size = self.currsize
+        cdef object size = self.currsize, most
         with cython.critical_section(self):
+            most = self.maxsize_given
             c = self.counters
             count = self.table.count
             if reset:
@@ -514,7 +527,7 @@ cdef class LRUCache(Slots):
                 self.counters.insertions = count    # what is there now counts as inserted since
         return (
             c.hits, c.misses, c.expired, c.insertions, c.updates, c.removals, c.evictions, c.expirations,
-            c.loads, c.load_failures, c.loads_discarded, count, size, self.maxsize_given,
+            c.loads, c.load_failures, c.loads_discarded, count, size, most,
         )
 
     # -- loads in flight: the half of single flight that needs the critical section ------------------------------------
@@ -548,15 +561,14 @@ cdef class LRUCache(Slots):
 
     def _end_load(self, key, load, value, /):
         """Store what `load` brought, unless it was fenced; whether it is stored."""
-        cdef bint stored
+        cdef bint stored = True
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         try:
             stored = self.write(key, value, ..., QUIET, <Load>load)
-            if not stored:
-                self.counters.loads_discarded += 1
         finally:
             with cython.critical_section(self):
+                self.counters.loads_discarded += not stored
                 (<Load>load).fenced = True
                 self.retire(key, load)
         return stored
@@ -569,6 +581,7 @@ cdef class LRUCache(Slots):
             self.counters.load_failures += 1
             (<Load>load).fenced = True
             self.retire(key, load)
+
 
 cdef int begins(object key, object prefix) except -1:
     """Whether `key` begins with `prefix` and is of its type, without a method that a subclass could override."""

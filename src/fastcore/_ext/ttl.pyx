@@ -266,7 +266,7 @@ cdef class TTLCache(LRUCache):
         hash = hash_of(key)
         weight = self.weigh(value)
         if weight > self.limit and (mode == STRICT or mode == ABSENT):
-            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize_given!r}")
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if mode != RESTORE:
             self.scatter(&span)
         self.read_timer(&reading)
@@ -344,7 +344,8 @@ cdef class TTLCache(LRUCache):
     @property
     def ttl(self):
         """Time to live of an entry, in the unit of the timer; None: for ever."""
-        return self.ttl_given
+        with cython.critical_section(self):
+            return self.ttl_given
 
     @property
     def timer(self):
@@ -384,7 +385,7 @@ cdef class TTLCache(LRUCache):
         timer = None if self.domain == NANOSECONDS else self.hooks[TIMER]
         arguments, _ = LRUCache._config(self)
         named = {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
-        return (arguments[0], self.ttl_given, timer, arguments[1]), named
+        return (arguments[0], self.ttl, timer, arguments[1]), named
 
     def _check(self):
         """As LRUCache._check; and assert that every timer lies where the wheel will find it."""
