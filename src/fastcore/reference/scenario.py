@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fastcore.controller.client import Client
 from fastcore.controller.informer import Informer
-from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Kind, Resource
+from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Resource
 from fastcore.controller.workspace import Workspace
 from fastcore.errors import FastcoreError
 from fastcore.reference.webapp import CONFIG_HASH, WEBAPP
@@ -72,6 +72,7 @@ class Scenario:
         self._progress = progress
         self._waiting: dict[Key, tuple[int, Callable[[Key], str]]] = {}
         self._latencies: list[float] = []
+        self._deleted: dict[Key, str] = {}  # uids of Deployments that the scenario deleted
         self._changed = asyncio.Event()
         for index, place in enumerate(places):
             for informer in (place.webapps, place.config_maps, place.deployments):
@@ -89,12 +90,12 @@ class Scenario:
     async def change_image(self, keys: list[Key]) -> list[float]:
         """A rollout: a new image for each."""
         patch = {"spec": {"image": "registry.example/web:2"}}
-        return await self._run("update", keys, lambda key: self._patch(key, WEBAPP, patch), self.out_of_order)
+        return await self._run("update", keys, lambda key: self._patch_webapp(key, patch), self.out_of_order)
 
     async def change_config(self, keys: list[Key]) -> list[float]:
         """New configuration for each, which has to restart the pods."""
         patch = {"spec": {"config": {"LEVEL": "debug", "GREETING": f"changed at {time.time_ns()}"}}}
-        return await self._run("config", keys, lambda key: self._patch(key, WEBAPP, patch), self.out_of_order)
+        return await self._run("config", keys, lambda key: self._patch_webapp(key, patch), self.out_of_order)
 
     async def drift(self, keys: list[Key]) -> list[float]:
         """Somebody deletes every other Deployment and edits every other ConfigMap."""
@@ -125,7 +126,7 @@ class Scenario:
         if config_map is None or config_map.get("data", {}) != spec.get("config", {}):
             return "the ConfigMap is missing or differs"
         deployment = place.deployments.get(key.namespace, key.name)
-        if deployment is None:
+        if deployment is None or deployment["metadata"]["uid"] == self._deleted.get(key):
             return "the Deployment is missing"
         template = deployment["spec"]["template"]
         if template["spec"]["containers"][0]["image"] != spec["image"]:
@@ -209,10 +210,14 @@ class Scenario:
         await self._client(key).create(WEBAPP, webapp)
 
     async def _break(self, key: Key) -> None:
+        place = self._places[key.workspace]
         if int(key.name[-4:]) % 2:
+            deployment = place.deployments.get(key.namespace, key.name)
+            assert deployment is not None
+            self._deleted[key] = deployment["metadata"]["uid"]
             await self._client(key).delete(DEPLOYMENT, key.namespace, key.name)
         else:
-            await self._patch(key, CONFIG_MAP, {"data": {"GREETING": "edited by somebody"}})
+            await self._patch(key, place.config_maps, {"data": {"GREETING": "edited by somebody"}})
 
     async def _report_replicas(self, key: Key) -> None:
         deployment = self._places[key.workspace].deployments.get(key.namespace, key.name)
@@ -230,8 +235,12 @@ class Scenario:
     async def _delete(self, key: Key) -> None:
         await self._client(key).delete(WEBAPP, key.namespace, key.name)
 
-    async def _patch(self, key: Key, kind: Kind, patch: Resource) -> None:
-        await self._client(key).patch(kind, key.namespace, key.name, patch)
+    async def _patch(self, key: Key, informer: Informer, patch: Resource) -> None:
+        # Seen at once: an object must not pass for converged because its watch is behind our own change.
+        informer.observe(await self._client(key).patch(informer.kind, key.namespace, key.name, patch))
+
+    async def _patch_webapp(self, key: Key, patch: Resource) -> None:
+        await self._patch(key, self._places[key.workspace].webapps, patch)
 
     def _client(self, key: Key) -> Client:
         return self._places[key.workspace].workspace.client
