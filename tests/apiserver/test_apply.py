@@ -1,10 +1,14 @@
 """Server-side apply and strategic merge as functions: inputs stay as they are, and kinds without a schema work."""
 
+import contextlib
 import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fastcore.testing.apiserver import builtin
 from fastcore.testing.apiserver.apply import ApplyConflict, server_side_apply, track_update
 from fastcore.testing.apiserver.status import StatusError
 from fastcore.testing.apiserver.strategic import strategic_merge
@@ -124,6 +128,50 @@ def test_unusable_annotations_allow_nothing(text: str) -> None:
         apply(live, "kubectl", {"a": "2"})
 
 
+@pytest.mark.parametrize(
+    "fields", [5, {"f:a": 5}, {"a": {}}, {"k:x": {}}, {"k:1": {}}, {"v:x": {}}, {"f:a": {"f:b": []}}]
+)
+def test_malformed_sets_of_a_client_are_ignored(fields: Any) -> None:
+    """WR-2: the stored ones stay."""
+    live = apply(None, "one", {"a": 1})
+    entry = {
+        "manager": "evil",
+        "operation": "Apply",
+        "apiVersion": "x/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
+    new = {**live, "metadata": {"name": "a", "managedFields": [entry]}}
+    out = track_update(live, new, manager="two", schema=None, subresource="", now="t2")
+    assert owners(out) == owners(live)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "$patch", "delete"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["items", "names", "name", "$patch", "$retainKeys", "a"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(values, values)
+def test_any_json(first: Any, second: Any) -> None:
+    """LI-5: whatever a client sends, it gets an answer: a result or an error of the API."""
+    for kind in (None, KIND, builtin.type_for("apps", "v1", "Deployment")):
+        old, new = ({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "a"}, "spec": v} for v in (first, second))
+        live = track_update(None, old | {"items": first}, manager="one", schema=kind, subresource="", now="t")
+        track_update(live, new | {"items": second}, manager="two", schema=kind, subresource="", now="t")
+        for force in (True, False):
+            with contextlib.suppress(StatusError, ApplyConflict):
+                server_side_apply(
+                    live, new | {"items": second}, manager="three", force=force, schema=kind, subresource="", now="t"
+                )
+        with contextlib.suppress(StatusError):
+            strategic_merge(live, {"spec": second, "items": second, "$setElementOrder/items": first}, kind)
+
+
 ITEMS = {"type": "array", "x-kubernetes-patch-strategy": "merge"}
 KIND = TypeSchema.of(
     {
@@ -164,7 +212,9 @@ def test_strategic_merge(live: Object, patch: Object, merged: Object) -> None:
     assert (live, patch) == before
 
 
-@pytest.mark.parametrize("patch", [{"a": {"$patch": "explode"}}, {"items": [{"x": 1}]}, {"items": ["x"]}])
+@pytest.mark.parametrize(
+    "patch", [{"a": {"$patch": "explode"}}, {"items": [{"x": 1}]}, {"items": ["x"]}, {"$retainKeys": 1}]
+)
 def test_malformed_strategic_patches(patch: Object) -> None:
     """Group 4: 400."""
     with pytest.raises(StatusError) as caught:

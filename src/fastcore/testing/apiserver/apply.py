@@ -111,29 +111,43 @@ def server_side_apply(
     if (applied.get("metadata") or {}).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     kind = schema or DEDUCED
+    try:
+        claimed = fieldset.of(applied, kind)
+    except TypedValueError as error:
+        raise plain_error(f"failed to create typed patch object ({_describe(applied)}): {error}") from None
+    try:
+        return _apply(live, applied, claimed, Owner(manager, "Apply", "", subresource), force, kind, now)
+    except TypedValueError as error:
+        raise plain_error(f"failed to create typed live object ({_describe(live or {})}): {error}") from None
+
+
+def _apply(
+    live: dict[str, Any] | None,
+    applied: dict[str, Any],
+    claimed: Fields,
+    owner: Owner,
+    force: bool,
+    kind: TypeSchema,
+    now: str,
+) -> dict[str, Any]:
     version = applied.get("apiVersion", "")
     base = _without_managed_fields(live or {})
     claims = decode(live)
     if live is not None and not claims:
         before = _owned(compare({}, base, kind).added)
         claims[Owner(_BEFORE_APPLY, "Update", version, "")] = Claim(before, version, now)
-    try:
-        claimed = fieldset.of(applied, kind)
-    except TypedValueError as error:
-        raise plain_error(f"failed to create typed patch object ({_describe(applied)}): {error}") from None
-    owner = Owner(manager, "Apply", "", subresource)
     previous = claims.get(owner)
     claims[owner] = Claim(claimed, version, previous.time if previous else None)
     new = merge(base, applied, kind)
     if previous is not None and fieldset.difference(previous.fields, claimed):
         new = _drop_abandoned(new, previous.fields, claims.values(), kind)
     changes = compare(base, new, kind)
-    allowed = last_applied.own_fields(base, kind) if manager == last_applied.MANAGER and not force else {}
+    allowed = last_applied.own_fields(base, kind) if owner.manager == last_applied.MANAGER and not force else {}
     _settle(claims, owner, changes, force=force, allowed=allowed)
     mine = claims.pop(owner)
     if owned := _owned(claimed):  # only now: what is never owned has kept the metadata from being dropped as a whole
         claims[owner] = Claim(owned, version, mine.time if changes.same else now)
-    if manager == last_applied.MANAGER:
+    if owner.manager == last_applied.MANAGER:
         new = last_applied.keep_in_step(new, applied)
     return _with_managed_fields(new, claims)
 
@@ -157,13 +171,12 @@ def track_update(
         without managedFields stays without, and one that does not fit the schema loses them.
     """
     kind = schema or DEDUCED
+    claims = decode(live)
     given = (new.get("metadata") or {}).get("managedFields")
-    if subresource:
-        claims = decode(live)
-    elif given == [{}]:
+    if given == [{}] and not subresource:
         claims = {}
-    else:
-        claims = decode(new) or decode(live)
+    elif given and not subresource and _are_well_formed(given):
+        claims = decode(new) or claims
     target = _without_managed_fields(new)
     if live is not None and not claims:  # cleared: nobody is tracked until the next apply
         return target
@@ -253,6 +266,11 @@ def decode(obj: dict[str, Any] | None) -> Claims:
             )
             claims[owner] = Claim(fields, version, entry.get("time"))
     return claims
+
+
+def _are_well_formed(entries: list[Any]) -> bool:
+    """Whether a client's managedFields can be used; if not, those of the stored object stay."""
+    return all(isinstance(e, dict) and fieldset.is_well_formed(e.get("fieldsV1", {})) for e in entries)
 
 
 def _without_managed_fields(obj: dict[str, Any]) -> dict[str, Any]:

@@ -141,6 +141,26 @@ def text(element: str) -> str:
     return f"[={value}]"
 
 
+def is_well_formed(fields: Any) -> bool:
+    """Whether a JSON value from a client is a field set.
+
+    Example:
+        >>> is_well_formed({"f:spec": {".": {}, "v:1": {}}}), is_well_formed({"spec": {}}), is_well_formed({"k:x": {}})
+        (True, False, False)
+    """
+    return isinstance(fields, dict) and all(_is_element(e) and is_well_formed(node) for e, node in fields.items())
+
+
+def _is_element(element: str) -> bool:
+    if element == _MEMBER or element.startswith("f:"):
+        return True
+    try:
+        value = json.loads(element[2:])
+    except ValueError:
+        return False
+    return element.startswith("v:") or (element.startswith("k:") and isinstance(value, dict))
+
+
 def item_element(item: Any, kind: TypeSchema) -> str:
     """The path element of an item of a "set" or "map" list.
 

@@ -42,6 +42,9 @@ def _merge_map(live: dict[str, Any], patch: dict[str, Any], kind: TypeSchema) ->
         return {}
     if directive not in (None, "merge"):
         raise bad_request(f"Unknown patch type found: {directive}")
+    for name, value in patch.items():
+        if (name == _RETAIN or name.startswith((_DELETE_ITEMS, _ORDER))) and not isinstance(value, list):
+            raise bad_request(f"{name} must be a list")
     out = dict(live)
     if _RETAIN in patch:
         out = {name: value for name, value in out.items() if name in patch[_RETAIN]}
