@@ -194,8 +194,8 @@ class LRUCache(lru.LRUCache[K, V], CacheMethods[K, V]):
     """A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
 
     Reading with `[]`, `get` or `get_many`, and setting, make an entry the most recently used. `in`, `peek`, iteration
-    and the views do not. With `getsizeof`, sizes are what `getsizeof(value)` says instead of 1; an entry of size 0 never
-    makes room for another. Adding or removing a key while iterating raises RuntimeError.
+    and the views do not. With `getsizeof`, sizes are what `getsizeof(value)` says instead of 1; an entry of size 0
+    never makes room for another. Adding or removing a key while iterating raises RuntimeError.
 
     Args:
         maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.

@@ -303,7 +303,8 @@ cdef class Slots:
             for root in range(<uint32_t>ROOTS):
                 slot = t.slots[root].next
                 while slot != root:
-                    require(t.slots[t.slots[slot].prev].next == slot and t.slots[t.slots[slot].next].prev == slot, "ring")
+                    require(t.slots[t.slots[slot].prev].next == slot, "ring broken backwards")
+                    require(t.slots[t.slots[slot].next].prev == slot, "ring broken forwards")
                     require(count < t.count, "more entries in the rings than counted")
                     if self.weights != NULL:
                         require((self.weights[slot] == 0) == (root == PINNED), "entry on the wrong ring")

@@ -9,6 +9,7 @@ User code may run where the LRU cache runs it, and at: a given `timer`, and `rng
 
 import heapq
 import math
+import operator
 import random
 import time
 from collections.abc import Callable, Hashable
@@ -86,10 +87,10 @@ class TTLCache(LRUCache):
         """The clock as it is; called without the lock."""
         if self._in_ns:
             return time.monotonic_ns()
-        now = self._timer()
+        now: Any = self._timer()
         if now != now:
             raise ValueError("timer returned nan")
-        return now if isinstance(now, int) else now.__index__() if hasattr(now, "__index__") else float(now)
+        return operator.index(now) if hasattr(now, "__index__") else float(now)
 
     def _settle(self, now: float) -> float:
         """The current time, never less than any before."""
