@@ -80,8 +80,8 @@ class _Connector(aiohttp.TCPConnector):
     """
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        if should_close or protocol.should_close:
-            protocol.abort()
+        if (should_close or protocol.should_close) and protocol.transport is not None:
+            protocol.transport.abort()
         super()._release(key, protocol, should_close=should_close)
 
 
