@@ -1,14 +1,20 @@
-"""pytest fixtures for controllers' tests: `kube_server` and `kube_cluster`, real ones; loaded by pytest itself.
+"""pytest fixtures for controllers' tests, loaded by pytest itself wherever fastcore is installed.
+
+`api_server` is the embedded API server, new for each test; `kube_server` and `kube_cluster` are real ones.
 
 `FASTCORE_REQUIRE=kube,...` turns the absence of a real part from a skip into a failure.
 """
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fastcore.testing.kube import CONTROLLERS, KubeServer, find_binary
+
+if TYPE_CHECKING:
+    from fastcore.testing.apiserver import APIServer
 
 
 def required(part: str) -> bool:
@@ -24,6 +30,15 @@ def need(part: str, *binaries: str) -> None:
         if required(part):
             pytest.fail(f"FASTCORE_REQUIRE names {part!r}, but {reason}", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture
+def api_server() -> "Iterator[APIServer]":
+    """An embedded API server, empty and of this test alone; it starts in milliseconds."""
+    from fastcore.testing.apiserver import APIServer
+
+    with APIServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
