@@ -26,10 +26,14 @@ class Window:
     def catch_up(self, now: int) -> None:
         """Forget what left the window by `now`."""
         if self.width > 0:
-            while self._outcomes and self._outcomes[0][0] <= now // self.width - self.size:
+            while self._outcomes and self._outcomes[0][0] <= self._slice(now) - self.size:
                 self._forget_oldest()
         while self.width == 0 and self.calls > self.size:
             self._forget_oldest()
+
+    def _slice(self, now: int) -> int:
+        """Slices are counted from the earliest time that 64 bits can hold, as the compiled twin counts them."""
+        return (now + 2**63) // self.width
 
     def _forget_oldest(self) -> None:
         _, failed, slow = self._outcomes.popleft()
@@ -39,7 +43,7 @@ class Window:
 
     def record(self, now: int, failed: bool, slow: bool) -> None:
         """Add an outcome."""
-        self._outcomes.append((now // self.width if self.width > 0 else 0, failed, slow))
+        self._outcomes.append((self._slice(now) if self.width > 0 else 0, failed, slow))
         self.calls += 1
         self.failures += failed
         self.slow += slow
