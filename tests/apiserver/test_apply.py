@@ -165,9 +165,10 @@ def test_any_json(first: Any, second: Any) -> None:
         track_update(live, new | {"items": second}, manager="two", schema=kind, subresource="", now="t")
         for force in (True, False):
             with contextlib.suppress(StatusError, ApplyConflict):
-                server_side_apply(
+                applied = server_side_apply(
                     live, new | {"items": second}, manager="three", force=force, schema=kind, subresource="", now="t"
                 )
+                assert isinstance(applied, dict)
         with contextlib.suppress(StatusError):
             strategic_merge(live, {"spec": second, "items": second, "$setElementOrder/items": first}, kind)
 

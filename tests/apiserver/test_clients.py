@@ -136,7 +136,7 @@ async def test_kopf_operator(embedded: APIServer, tmp_path: Path, monkeypatch: p
     try:
         await asyncio.wait_for(ready.wait(), 20)
         await asyncio.to_thread(_make_foo, embedded.url)
-        await asyncio.wait_for(asyncio.to_thread(_wait_for_annotation, embedded.url), 30)
+        await asyncio.wait_for(asyncio.to_thread(check_annotation_appears, embedded.url), 30)
     finally:
         stop.set()
         await asyncio.wait_for(operator, 30)
@@ -157,7 +157,7 @@ def _make_foo(url: str) -> None:
     client.close()
 
 
-def _wait_for_annotation(url: str) -> None:
+def check_annotation_appears(url: str) -> None:
     client = Client(url)
     with client.watch("/apis/t.dev/v1/namespaces/default/foos") as events:
         next(e for e in events if e["object"]["metadata"].get("annotations", {}).get("seen") == "red")

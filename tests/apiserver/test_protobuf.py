@@ -129,7 +129,7 @@ def test_malformed(body: bytes) -> None:
 def test_any_bytes(message: bytes, kind: tuple[str, str]) -> None:
     """Whatever the bytes, there is an object that JSON can hold, or a typed error."""
     try:
-        json.dumps(decode(envelope(*kind, message)))
+        assert json.dumps(decode(envelope(*kind, message)))
     except ProtobufError:
         pass
 

@@ -149,6 +149,7 @@ def test_long_chains_do_not_recurse(make):
         outer = make(1)
         outer["inner"] = cache
         cache = outer
+    assert len(cache) == 1
     del cache, outer
 
 

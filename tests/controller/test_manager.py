@@ -249,6 +249,7 @@ async def test_stop_from_another_thread() -> None:
             await until(lambda: manager.readiness["informers"]() is None)
             threading.Thread(target=manager.stop).start()
             await task
+            assert task.exception() is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself SIGTERM on Windows")
@@ -296,7 +297,7 @@ async def test_a_stop_before_run_is_not_lost() -> None:
         manager = Manager(api.server.config)
         ControllerBuilder(manager, "maps").for_(CONFIG_MAP).with_options(FAST).complete(collector()[0])
         manager.stop()
-        await manager.run()
+        assert await manager.run() is None
 
 
 async def test_what_cannot_run_is_refused() -> None:

@@ -81,7 +81,7 @@ async def write_at_random(client, namespace, random, informer, number):
         informer.observe(answer)
 
 
-async def converged(client, namespace, informer, mirror):
+async def check_converged(client, namespace, informer, mirror):
     """Wait until informer and mirror hold exactly what the server lists."""
 
     async def server():
@@ -123,7 +123,7 @@ async def test_cuts_and_a_short_history(seed):
             done.set()
             await cutting
             relay.refuse = False
-            await converged(direct, "default", informer, mirror)
+            await check_converged(direct, "default", informer, mirror)
             stats = informer.stats()
             assert stats.watches > 3, "nothing was cut"
             assert stats.lists > 1, "no history was lost"
@@ -136,13 +136,13 @@ async def test_a_server_that_goes_and_comes_back():
         async with mirroring(Workspace("w", client)) as (informer, mirror):
             for turn in range(3):
                 await write_at_random(client, "default", Random(turn), informer, 20)
-                await converged(client, "default", informer, mirror)
+                await check_converged(client, "default", informer, mirror)
                 failures = informer.stats().failures
                 await server.astop()
                 await until(lambda n=failures: informer.stats().failures > n)
                 await server.astart()
             await write_at_random(client, "default", Random(9), informer, 20)
-            await converged(client, "default", informer, mirror)
+            await check_converged(client, "default", informer, mirror)
             assert informer.stats().lists == 1
 
 
@@ -156,8 +156,8 @@ async def test_workspaces_of_one_server_do_not_see_each_other():
                     write_at_random(blue.client, "default", Random(1), in_blue, 60),
                     write_at_random(red.client, "default", Random(2), in_red, 60),
                 )
-                await converged(blue.client, "default", in_blue, blue_mirror)
-                await converged(red.client, "default", in_red, red_mirror)
+                await check_converged(blue.client, "default", in_blue, blue_mirror)
+                await check_converged(red.client, "default", in_red, red_mirror)
 
 
 @pytest.mark.kube
@@ -181,7 +181,7 @@ async def test_cuts_on_a_real_server(kube_server, seed):
             done.set()
             await cutting
             relay.refuse = False
-            await converged(direct, "default", informer, mirror)
+            await check_converged(direct, "default", informer, mirror)
             assert informer.stats().watches > 3
             for name in [n for _, n in mirror.objects]:
                 await direct.delete(CONFIG_MAP, "default", name)
