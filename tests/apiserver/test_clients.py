@@ -140,6 +140,7 @@ async def test_kopf_operator(embedded: APIServer, tmp_path: Path, monkeypatch: p
     finally:
         stop.set()
         await asyncio.wait_for(operator, 30)
+    assert operator.exception() is None
 
 
 def _quick_settings() -> Any:
