@@ -51,7 +51,7 @@ cdef class ItemBackoff:
     cdef int _doublings
     cdef dict _tally
 
-    def __init__(self, double base=0.005, double max=1000.0):
+    def __cinit__(self, double base=0.005, double max=1000.0):
         if not 0.0 < base < INFINITY:
             raise ValueError(f"base must be > 0 s and finite, not {base!r}")
         if not base <= max < INFINITY:
@@ -123,7 +123,7 @@ cdef class MaxOf:
     """
     cdef readonly tuple limiters
 
-    def __init__(self, *limiters):
+    def __cinit__(self, *limiters):
         if not limiters:
             raise ValueError("MaxOf needs at least one limiter")
         for limiter in limiters:

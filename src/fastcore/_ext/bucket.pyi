@@ -12,14 +12,14 @@ class Reservation:
 
 @final
 class TokenBucket:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         rate: float,
         burst: float,
         *,
         clock: Callable[[], int] | None = None,
         sleep: Callable[[float], object] | None = None,
-    ) -> None: ...
+    ) -> TokenBucket: ...
     def allow(self, n: float = 1) -> bool: ...
     def reserve(self, n: float = 1, *, max_delay: float | None = None) -> Reservation: ...
     def wait(self, n: float = 1, timeout: float | None = None) -> None: ...

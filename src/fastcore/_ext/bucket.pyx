@@ -150,13 +150,12 @@ cdef class TokenBucket:
     cdef object _clock
     cdef object _sleep
 
-    def __init__(self, rate, burst, *, clock=None, sleep=None):
+    def __cinit__(self, rate, burst, *, clock=None, sleep=None):
         cdef double per_second = checked_rate(rate)
         cdef double full = checked_full(burst)
-        with cython.critical_section(self):
-            self._rate = per_second
-            self._full = self._credit = full
-            self._last = self._event = self._seen = INT64_MIN
+        self._rate = per_second
+        self._full = self._credit = full
+        self._last = self._event = self._seen = INT64_MIN
         self._clock = clock
         self._sleep = sleep
 

@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 
 @final
 class KeyedTokenBucket:
-    def __init__(self, rate: float, burst: float, *, max_keys: int, clock: Callable[[], int] | None = None) -> None: ...
+    def __new__(
+        cls, rate: float, burst: float, *, max_keys: int, clock: Callable[[], int] | None = None
+    ) -> KeyedTokenBucket: ...
     @property
     def rate(self) -> float: ...
     @property

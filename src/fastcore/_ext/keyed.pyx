@@ -77,7 +77,7 @@ cdef class KeyedTokenBucket:
     cdef list _meters
     cdef object _clock
 
-    def __init__(self, double rate, double burst, *, Py_ssize_t max_keys, clock=None):
+    def __cinit__(self, double rate, double burst, *, Py_ssize_t max_keys, clock=None):
         if not rate >= 0.0:
             raise ValueError(f"rate must be >= 0 tokens/s (math.inf for no limit), not {rate!r}")
         if not (burst >= 0.0 and burst * CREDITS < INFINITY):
@@ -241,7 +241,8 @@ cdef class KeyedTokenBucket:
 
     def __len__(self):
         """Return how many keys are remembered."""
-        return len(self._table)
+        with cython.critical_section(self):
+            return len(self._table)
 
     def __repr__(self):
         return f"KeyedTokenBucket(rate={self.rate!r}, burst={self.burst!r}, max_keys={self.max_keys})"
