@@ -1,7 +1,7 @@
 """A token bucket a key, in bounded memory, in plain Python.
 
-The model stands at the head of the compiled twin. The lock guards the list, the hand and every meter's numbers; it is
-never held while `table` may call a key's `__hash__` or `__eq__`.
+The model stands at the head of the compiled twin. The lock guards everything but the settings; it is re-entrant because
+it is held while `table` calls a key's `__hash__` and `__eq__`. An injected clock runs without it.
 """
 
 import math
@@ -70,19 +70,19 @@ class KeyedTokenBucket:
         """Most keys to remember."""
         return self._max_keys
 
+    # --- the caller holds the lock
+
     def _held(self, now: int) -> int:
-        with self._lock:
-            self._seen = max(self._seen, now)
-            return self._seen
+        self._seen = max(self._seen, now)
+        return self._seen
 
     def _take(self, meter: _Meter, t: int, cost: float) -> bool:
-        with self._lock:
-            credit = accrued(meter.credit, meter.last, t, self._rate, self._full)
-            if not covers(credit, cost, self._rate):
-                return False
-            meter.credit = credit - cost
-            meter.last = t
-            return True
+        credit = accrued(meter.credit, meter.last, t, self._rate, self._full)
+        if not covers(credit, cost, self._rate):
+            return False
+        meter.credit = credit - cost
+        meter.last = t
+        return True
 
     def _meter(self, key: Hashable, t: int) -> _Meter:
         meter = self._table.get(key)
@@ -91,9 +91,8 @@ class KeyedTokenBucket:
         fresh = _Meter(key, self._full, t)
         meter = self._table.setdefault(key, fresh)
         if meter is fresh:
-            with self._lock:
-                meter.place = len(self._meters)
-                self._meters.append(meter)
+            meter.place = len(self._meters)
+            self._meters.append(meter)
             if len(self._table) <= self._max_keys:
                 self._sweep(t, GLANCE, meter)
             while len(self._table) > self._max_keys:
@@ -105,20 +104,18 @@ class KeyedTokenBucket:
 
     def _next(self, t: int) -> tuple[_Meter, float] | None:
         """The meter under the hand and its credit."""
-        with self._lock:
-            if not self._meters:
-                return None
-            if self._hand >= len(self._meters):
-                self._hand = 0
-            meter = self._meters[self._hand]
-            return meter, accrued(meter.credit, meter.last, t, self._rate, self._full)
+        if not self._meters:
+            return None
+        if self._hand >= len(self._meters):
+            self._hand = 0
+        meter = self._meters[self._hand]
+        return meter, accrued(meter.credit, meter.last, t, self._rate, self._full)
 
     def _start_over(self) -> None:
         """Forget everything: what the table still holds are keys that changed their hash and cannot be found."""
-        with self._lock:
-            for meter in self._meters:
-                meter.place = -1
-            self._table, self._meters = {}, []
+        for meter in self._meters:
+            meter.place = -1
+        self._table, self._meters = {}, []
 
     def _sweep(self, t: int, looks: int, keep: _Meter) -> None:
         """Move the hand over `looks` meters and drop the full ones, and the fullest if that was not enough."""
@@ -145,14 +142,15 @@ class KeyedTokenBucket:
 
     def _unlink(self, meter: _Meter) -> None:
         """Take the meter out of the dense list; the last one moves into its place. No effect if it is out already."""
-        with self._lock:
-            if meter.place < 0:
-                return
-            last = self._meters.pop()
-            if last is not meter:
-                self._meters[meter.place] = last
-                last.place = meter.place
-            meter.place = -1
+        if meter.place < 0:
+            return
+        last = self._meters.pop()
+        if last is not meter:
+            self._meters[meter.place] = last
+            last.place = meter.place
+        meter.place = -1
+
+    # --- public
 
     def allow(self, key: Hashable, n: float = 1) -> bool:
         """Take `n` tokens of `key` if they are there; never waits."""
@@ -160,8 +158,10 @@ class KeyedTokenBucket:
         if self._rate == math.inf or cost == 0.0 or cost > self._full:
             hash(key)
             return self._rate == math.inf or cost == 0.0
-        now = self._held(checked_time(self._clock()))
-        return self._take(self._meter(key, now), now, cost)
+        now = checked_time(self._clock())
+        with self._lock:
+            now = self._held(now)
+            return self._take(self._meter(key, now), now, cost)
 
     def allow_many(self, keys: Iterable[Hashable], /) -> "NDArray[np.bool_]":
         """Take one token of each key, in order, at one instant; a numpy array of bool says which were allowed."""
@@ -172,17 +172,22 @@ class KeyedTokenBucket:
             hash(key)
         if self._rate == math.inf or self._full < CREDITS:
             return np.full(len(batch), self._rate == math.inf)
-        now = self._held(checked_time(self._clock()))
-        return np.array([self._take(self._meter(key, now), now, CREDITS) for key in batch], dtype=np.bool_)
+        now = checked_time(self._clock())
+        with self._lock:
+            now = self._held(now)
+            verdicts = [self._take(self._meter(key, now), now, CREDITS) for key in batch]
+        return np.array(verdicts, dtype=np.bool_)
 
     @property
     def evictions(self) -> int:
         """Keys that were forgotten before their bucket was full, because there were more than `max_keys`."""
-        return self._evictions
+        with self._lock:
+            return self._evictions
 
     def __len__(self) -> int:
         """Return how many keys are remembered."""
-        return len(self._table)
+        with self._lock:
+            return len(self._table)
 
     def __repr__(self) -> str:
         return f"KeyedTokenBucket(rate={self.rate!r}, burst={self.burst!r}, max_keys={self.max_keys})"
