@@ -214,20 +214,21 @@ def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
     for objects in (current, desired):
         if not isinstance(objects, Mapping):
             raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
-    table, state = table_of(list_keys), ignored(ignore)
+    table, state, absent = table_of(list_keys), ignored(ignore), object()
     result = Plan([], [], [], [])
     for key, wanted in desired.items():
-        if key not in current:
+        live = current.get(key, absent)
+        if live is absent:
             result.create.append(key)
             continue
         if exact:
             walk = _Walk.__new__(_Walk)
             walk.list_keys = table
             walk.found = []
-            walk.pair(current[key], wanted, None, state, 0)
+            walk.pair(live, wanted, None, state, 0)
             same = not walk.found
         else:
-            same = covered(current[key], wanted, None, state, table, 0)
+            same = covered(live, wanted, None, state, table, 0)
         (result.unchanged if same else result.update).append(key)
     for key in current:
         if key not in desired:

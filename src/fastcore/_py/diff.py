@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastcore._py.covers import covered
-from fastcore._py.document import MAX_DEPTH, check_key, equal, plain, same_scalar, too_deep
+from fastcore._py.document import ABSENT, MAX_DEPTH, check_key, equal, plain, same_scalar, too_deep
 from fastcore._py.listmap import Keyed, ignored, keyed_by, selector, step
 
 __all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
@@ -200,15 +200,16 @@ def plan(
     table, state = _table(list_keys), ignored(ignore)
     result = Plan([], [], [], [])
     for key, wanted in desired.items():
-        if key not in current:
+        live = current.get(key, ABSENT)
+        if live is ABSENT:
             result.create.append(key)
             continue
         if exact:
             walk = _Walk(table)
-            walk.pair(current[key], wanted, None, state, 0)
+            walk.pair(live, wanted, None, state, 0)
             same = not walk.found
         else:
-            same = covered(current[key], wanted, None, state, table, 0)
+            same = covered(live, wanted, None, state, table, 0)
         (result.unchanged if same else result.update).append(key)
     result.delete.extend(key for key in current if key not in desired)
     return result
@@ -249,15 +250,16 @@ class _Walk:
         inner = None
         for key, old in a.items():
             check_key(key)
-            if key in b:
+            new = b.get(key, ABSENT)
+            if new is not ABSENT:
                 matched += 1
             if state is not None:
                 inner = step(state, key)
                 if inner == []:
                     continue
             before = len(self.found)
-            if key in b:
-                self.pair(old, b[key], key, inner, depth)
+            if new is not ABSENT:
+                self.pair(old, new, key, inner, depth)
             else:
                 self.found.append(("remove", [], old, None))
             self.place(before, key)

@@ -12,6 +12,9 @@ from typing import Any
 MAX_DEPTH = 256
 """Levels of nesting that any walk follows. A document that contains itself always has more."""
 
+ABSENT = object()
+"""What a look-up answers for a member that is not there: one look-up, since another thread may change the document."""
+
 
 def too_deep() -> RecursionError:
     """The error for a document that no walk will finish."""
@@ -62,7 +65,8 @@ def equal(a: Any, b: Any, depth: int = 0) -> bool:
             raise too_deep()
         for key, value in a.items():
             check_key(key)
-            if key not in b or not equal(value, b[key], depth + 1):
+            other = b.get(key, ABSENT)
+            if other is ABSENT or not equal(value, other, depth + 1):
                 return False
         return True
     if type(a) is list and type(b) is list:

@@ -100,7 +100,7 @@ def key_values(fields: list[tuple[str, Any]], item: Any) -> list[Any]:
         return [item]
     if type(item) is not dict:
         return [None]
-    return [default if item.get(name) is None else item[name] for name, default in fields]
+    return [default if (value := item.get(name)) is None else value for name, default in fields]
 
 
 def selector(fields: list[tuple[str, Any]], item: Any) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastcore._py.document import MAX_DEPTH, check_key, copied, equal, plain, pointer, too_deep
+from fastcore._py.document import ABSENT, MAX_DEPTH, check_key, copied, equal, plain, pointer, too_deep
 from fastcore.errors import PatchError
 
 
@@ -13,11 +13,11 @@ def merged_difference(a: dict[str, Any], b: dict[str, Any], path: list[str], dep
     matched = 0
     for key, old in a.items():
         check_key(key)
-        if key not in b:
+        new = b.get(key, ABSENT)
+        if new is ABSENT:
             patch[key] = None
             continue
         matched += 1
-        new = b[key]
         if old is new:
             continue
         path.append(key)
@@ -66,10 +66,11 @@ def merged(target: Any, patch: Any, depth: int) -> Any:
     if type(target) is dict:
         for key, value in target.items():
             check_key(key)
-            if key not in patch:
+            change = patch.get(key, ABSENT)
+            if change is ABSENT:
                 result[plain(key)] = copied(value, depth + 1)
-            elif patch[key] is not None:
-                result[plain(key)] = merged(value, patch[key], depth + 1)
+            elif change is not None:
+                result[plain(key)] = merged(value, change, depth + 1)
     for key, value in patch.items():
         check_key(key)
         if value is not None and key not in result:

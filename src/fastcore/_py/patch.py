@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from fastcore._py.document import MAX_DEPTH, check_key, copied, equal, plain, pointer, too_deep
+from fastcore._py.document import ABSENT, MAX_DEPTH, check_key, copied, equal, plain, pointer, too_deep
 from fastcore._py.merge import merged, merged_difference, refuse_nulls
 from fastcore.errors import PatchError, PatchTestFailed
 
@@ -66,12 +66,13 @@ def _pair(old: Any, new: Any, found: list[tuple[str, list[Any], Any]], depth: in
     matched = 0
     for key, value in a.items():
         check_key(key)
-        if key not in b:
+        other = b.get(key, ABSENT)
+        if other is ABSENT:
             found.append(("remove", [key], None))
             continue
         matched += 1
         before = len(found)
-        _pair(value, b[key], found, depth + 1)
+        _pair(value, other, found, depth + 1)
         for change in found[before:]:
             change[1].append(key)
     if matched != len(b):

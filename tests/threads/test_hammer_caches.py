@@ -1,0 +1,100 @@
+"""Threads on one cache: it stays whole, and its counters add up."""
+
+import contextlib
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from cache.conftest import public
+from fastcore import cache as public_face
+from threads.crew import THREADS, Key, crew
+
+
+def lru(caches: Any) -> Any:
+    return caches.LRUCache(12)
+
+
+def weighed(caches: Any) -> Any:
+    return caches.LRUCache(40, getsizeof=lambda value: value[1] % 5 + 0.5)
+
+
+def ttl(caches: Any) -> Any:
+    return caches.TTLCache(12, 0.0005, jitter=0.5)
+
+
+def extended(caches: Any) -> Any:
+    return caches.TTLCache(40, 0.0005, getsizeof=lambda value: value[1] % 5, touch="access")
+
+
+@pytest.mark.parametrize("make", [lru, weighed, ttl, extended])
+@pytest.mark.parametrize("key_of", [int, str, Key])
+def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
+    """CA1, CA13, CA15, CA25: whatever threads do to one cache, it stays whole, and its counters add up."""
+    cache = make(public(impl))
+    rounds = (1000 if key_of is Key else 4000) * scale
+
+    def load(key: Any, step: int) -> Any:
+        if step % 13 == 0:
+            raise OSError(step)
+        return key, step
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for step in range(rounds):
+            key = key_of(chance.randrange(30))
+            match chance.randrange(16):
+                case 0 | 1 | 2:
+                    cache.set(key, (key, step))
+                case 3:
+                    cache[key] = (key, step)
+                case 4 | 5 | 6:
+                    value = cache.get(key)
+                    assert value is None or value[0] == key
+                case 7:
+                    value = cache.pop(key, None)
+                    assert value is None or value[0] == key
+                case 8:
+                    with contextlib.suppress(KeyError):
+                        found, value = cache.popitem()
+                        assert value[0] == found
+                case 9 | 10:
+                    with contextlib.suppress(OSError):
+                        assert cache.get_or_load(key, lambda key=key, step=step: load(key, step))[0] == key
+                case 11:
+                    assert cache.setdefault(key, (key, step))[0] == key
+                case 12:
+                    with contextlib.suppress(RuntimeError):
+                        assert all(value[0] == found for found, value in cache.items())
+                case 13:
+                    cache.invalidate(key)
+                    cache.invalidate_prefix("1")
+                case 14:
+                    cache.resize(chance.choice([5, 12, 40]))
+                    assert cache.maxsize in (5, 12, 40)
+                case 15:
+                    if step % 10 == 0:
+                        cache.clear()
+                    assert cache.currsize <= 40
+                    assert cache.stats().maxsize in (5, 12, 40)
+
+    crew(work)
+    cache._check()
+    stats = cache.stats()
+    assert stats.insertions == stats.entries + stats.removals + stats.evictions + stats.expirations
+    assert cache.get_or_load(key_of(99), lambda: ("loaded", 1)) == ("loaded", 1)  # no load is left behind
+
+
+@pytest.mark.parametrize("make", [lru, ttl])
+def test_cache_iterator(make: Any, scale: int) -> None:
+    """Threads may pull at one iterator of a compiled cache; each entry comes out once."""
+    for _ in range(100 * scale):
+        cache = make(public_face)
+        cache.resize(200)
+        for key in range(100):
+            cache.set(key, key, ttl=None)
+        iterator, got = iter(cache), [[] for _ in range(THREADS)]
+
+        crew(lambda number, iterator=iterator, got=got: got[number].extend(iterator))
+        assert sorted(itertools.chain(*got)) == list(range(100))
