@@ -3,12 +3,16 @@
 import asyncio
 import importlib
 import inspect
+import os
+import subprocess
 from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import fastcore
 from fastcore.testing.clock import VirtualClock
+from fastcore.testing.kube import find_binary
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("nightly", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +45,32 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("nightly")
     elif not config.option.markexpr:
         config.option.markexpr = "not slow"
+
+
+def pytest_report_header() -> list[str]:
+    """Which API servers the suites can run on here."""
+    real = find_binary("kube-apiserver")
+    version = (
+        subprocess.run([real, "--version"], capture_output=True, text=True, check=True).stdout.strip() if real else ""
+    )
+    return [
+        f"implementation: {fastcore.IMPLEMENTATION}",
+        f"required real parts: {os.environ.get('FASTCORE_REQUIRE') or 'none'}",
+        f"API servers: embedded, {f'real {version} at {real}' if real else 'no real one (KUBEBUILDER_ASSETS)'}",
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests ran on which API server."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    real = sum("kube" in report.keywords for report in passed)
+    terminalreporter.write_line(f"{real} of {len(passed)} passed tests ran on a real kube-apiserver")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"kube_server", "kube_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kube)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
