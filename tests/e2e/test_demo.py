@@ -80,10 +80,16 @@ def test_serve_keeps_running_until_interrupted() -> None:
         env={**os.environ, "COLUMNS": "200"},
     ) as process:
         assert process.stderr is not None
-        metrics = next(line.split()[1] for line in process.stderr if line.strip().startswith("curl "))
+        printed = ""
+        for line in process.stderr:
+            printed += line
+            if line.strip().startswith("curl "):
+                break
+        assert "Every object converged" in printed
+        metrics = line.split()[1]
         with urllib.request.urlopen(metrics, timeout=10) as response:
             assert b"controller_runtime_reconcile_total" in response.read()
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(30) == 0, rest
-        assert "Every object converged" in rest
+        assert "failed" not in rest

@@ -94,6 +94,7 @@ class Demo:
             self.summary.converged = True
             if self._options.serve:
                 async with Controller(*arguments) as controller:
+                    self._display.verdict(self.summary)
                     self._display.serve(kubeconfig, controller.url, targets)
                     await asyncio.Event().wait()
 
@@ -281,7 +282,7 @@ async def _main(options: argparse.Namespace) -> int:
                 demo.summary.error = "interrupted"
     if options.json:
         print(json.dumps(asdict(demo.summary), indent=2))
-    else:
+    elif not (options.serve and demo.summary.converged):  # who stays has seen it
         display.verdict(demo.summary)
     return 0 if demo.summary.converged else 1
 

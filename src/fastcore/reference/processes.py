@@ -55,6 +55,7 @@ class Process:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fastcore", *self._arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=self._log[0], stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in a terminal is for us: we end the children, in order
         )  # fmt: skip
         return self
 

@@ -64,7 +64,9 @@ class Display:
         self._bars.stop()
         prefix = targets[0][0].client.prefix
         server = f"--server {targets[0][0].client.config.server}{prefix} " if prefix else ""
-        self._console.print(SERVE.format(kubeconfig=kubeconfig, metrics=metrics, server=server), highlight=False)
+        self._console.print(
+            SERVE.format(kubeconfig=kubeconfig, metrics=metrics, server=server), highlight=False, soft_wrap=True
+        )
 
     def verdict(self, summary: "Summary") -> None:
         """The summary: what each phase cost, totals, and whether everything converged."""
