@@ -37,6 +37,7 @@ class Implementation:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-ext", action="store_true", help="leave the compiled twins out")
+    parser.addoption("--no-py", action="store_true", help="leave the plain twins out")
     parser.addoption("--nightly", action="store_true", help="long hypothesis profile and the tests marked slow")
 
 
@@ -75,7 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "impl" in metafunc.fixturenames:
-        names = ["py"] if metafunc.config.getoption("--no-ext") else ["ext", "py"]
+        names = [name for name in ("ext", "py") if not metafunc.config.getoption(f"--no-{name}")]
         metafunc.parametrize("impl", [Implementation(n) for n in names], ids=repr, scope="session")
 
 
