@@ -90,7 +90,7 @@ cdef class LRUCache(Slots):
 
     A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
 
-    `fastcore.cache.LRUCache` documents it, and adds what needs no compiling.
+    `fastcore.cache.LRUCache` documents it, and adds what both twins share.
     """
 
     def __init__(self, maxsize, getsizeof=None):

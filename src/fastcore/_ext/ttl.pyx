@@ -78,7 +78,7 @@ cdef class TTLCache(LRUCache):
 
     An LRU cache whose entries also die, `ttl` after they were written.
 
-    `fastcore.cache.TTLCache` documents it, and adds what needs no compiling.
+    `fastcore.cache.TTLCache` documents it, and adds what both twins share.
     """
 
     def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None):
