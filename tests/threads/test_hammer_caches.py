@@ -28,7 +28,11 @@ def extended(caches: Any) -> Any:
     return caches.TTLCache(40, 0.0005, getsizeof=lambda value: value[1] % 5, touch="access")
 
 
-@pytest.mark.parametrize("make", [lru, weighed, ttl, extended])
+def ticking(caches: Any) -> Any:
+    return caches.TTLCache(12, 400, timer=itertools.count().__next__)
+
+
+@pytest.mark.parametrize("make", [lru, weighed, ttl, extended, ticking])
 @pytest.mark.parametrize("key_of", [int, str, Key])
 def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
     """CA1, CA13, CA15, CA25: whatever threads do to one cache, it stays whole, and its counters add up."""
@@ -48,7 +52,10 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
                 case 0 | 1 | 2:
                     cache.set(key, (key, step))
                 case 3:
-                    cache[key] = (key, step)
+                    if make is ticking and step > rounds // 2:
+                        cache.set(key, (key, step), ttl=20.5)  # from now on time is counted in floats
+                    else:
+                        cache[key] = (key, step)
                 case 4 | 5 | 6:
                     value = cache.get(key)
                     assert value is None or value[0] == key

@@ -16,7 +16,7 @@ from types import GenericAlias
 
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, Counters, DELETES, EVICTS, FRACTIONS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
+    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
     drop, find, hash_of, key_at, touch, value_at
 )
 
@@ -135,6 +135,7 @@ cdef class LRUCache(Slots):
         LRUCache.clear(self)
         with cython.critical_section(self):
             self.flags = flags
+            self.fractions = False
             self.hooks[GETSIZEOF] = getsizeof
             self.maxsize_given = maxsize
             self.limit = limit
@@ -157,13 +158,20 @@ cdef class LRUCache(Slots):
         if not weight >= 0:
             raise ValueError(f"value size must be non-negative, got {size!r}")
         if weight != floor(weight):
-            self.flags |= FRACTIONS
+            with cython.critical_section(self):
+                self.fractions = True
         return weight
+
+    cdef bint exceeds(self, double weight) noexcept:
+        """Whether `weight` alone is too much. Takes the section itself."""
+        with cython.critical_section(self):
+            return weight > self.limit
 
     cdef int make_room(self, object key, double weight) except -1:
         """Evict through a subclass's `popitem`, as cachetools does. Runs user code; called with no section held."""
         cdef int64_t slot
         cdef double needed
+        cdef bint enough
         while True:
             with cython.critical_section(self):
                 slot = find(self, key, hash_of(key))
@@ -172,7 +180,8 @@ cdef class LRUCache(Slots):
                     needed += weight - (self.weights[slot] if slot else 0)
                 elif not slot:
                     needed += 1
-            if needed <= self.limit or self.table.count == 0:
+                enough = needed <= self.limit or self.table.count == 0
+            if enough:
                 return 0
             self.popitem()
 
@@ -187,11 +196,11 @@ cdef class LRUCache(Slots):
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hash = hash_of(key)
         weight = self.weigh(value)
-        if weight > self.limit and (mode == STRICT or mode == ABSENT):
+        if (mode == STRICT or mode == ABSENT) and self.exceeds(weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.flags & WEIGHS:
             trash = []
-        if self.flags & EVICTS and weight <= self.limit:
+        if self.flags & EVICTS and not self.exceeds(weight):
             self.make_room(key, weight)
         try:
             with cython.critical_section(self):
@@ -480,7 +489,7 @@ cdef class LRUCache(Slots):
         with cython.critical_section(self):
             if self.weights == NULL:
                 return count
-            return self.total if self.flags & FRACTIONS else int(self.total)
+            return self.total if self.fractions else int(self.total)
 
     def _entries(self):
         """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""

@@ -7,13 +7,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastcore._ext.ring cimport MAIN, PINNED, Slot, Table, ring_link, ring_unlink, table_home
 
 cdef enum:
-    # What a subclass overrides, so that the methods built on it go through it, as in cachetools.
+    # What a subclass overrides, so that the methods built on it go through it, as in cachetools. Set once.
     READS = 1           # __getitem__ or __contains__
     WRITES = 2          # __setitem__
     DELETES = 4         # __delitem__
     EVICTS = 8          # popitem or __delitem__
     WEIGHS = 16         # getsizeof, by argument or by override
-    FRACTIONS = 32      # some weight was not an integer
 
 cdef enum:
     # Places in `hooks`.
@@ -58,6 +57,7 @@ cdef class Slots:
     cdef uint64_t flight_version    # loads ever begun
     cdef uint32_t side              # slots for which the side arrays have room
     cdef unsigned int flags
+    cdef bint fractions             # some weight was not an integer
     cdef list items                 # key of slot s at 2 * s, its value after it
     cdef double *weights            # NULL: every entry weighs 1, or there has been none yet
     cdef double limit

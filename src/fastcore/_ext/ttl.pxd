@@ -28,6 +28,7 @@ cdef class TTLCache(LRUCache):
     cdef Wheel wheel
     cdef Timer *timers
     cdef Span *spans            # NULL unless reads extend
+    cdef bint injected          # a given timer; set once
     cdef int domain
     cdef bint extends
     cdef uint64_t latest        # the highest time seen, encoded

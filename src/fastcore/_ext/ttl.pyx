@@ -92,7 +92,8 @@ cdef class TTLCache(LRUCache):
         self.parse(ttl, &span)
         self.configure(maxsize, getsizeof)
         with cython.critical_section(self):
-            self.domain = NANOSECONDS if timer is None or timer is default_timer else INTEGERS
+            self.injected = timer is not None and timer is not default_timer
+            self.domain = INTEGERS if self.injected else NANOSECONDS
             self.hooks[TIMER] = default_timer if timer is None else timer
             self.hooks[RNG] = default_rng if rng is None else rng
             self.latest = 0
@@ -113,7 +114,7 @@ cdef class TTLCache(LRUCache):
 
     cdef int read_timer(self, Reading *reading) except -1:
         """Ask a given timer; the default clock is read by `settle`. Runs user code; called with no section held."""
-        if self.domain != NANOSECONDS:
+        if self.injected:
             to_reading(self.hooks[TIMER](), reading)
         return 0
 
@@ -170,12 +171,12 @@ cdef class TTLCache(LRUCache):
             raise ValueError(f"ttl must be non-negative or None, got {ttl!r}")
         self.measure(seconds, span)
         span.fraction = not span.endless and seconds != floor(seconds)
-        if self.domain == INTEGERS and isinstance(ttl, int) and not span.endless:
+        if self.injected and isinstance(ttl, int) and not span.endless:
             span.ticks = ttl        # a float would round beyond 2 ** 53
         return 0
 
     cdef void measure(self, double seconds, Span *span) noexcept:
-        cdef double ticks = seconds * 1e9 + 0.5 if self.domain == NANOSECONDS else ceil(seconds)
+        cdef double ticks = ceil(seconds) if self.injected else seconds * 1e9 + 0.5
         span.endless = ticks >= 9.2e18
         span.seconds = seconds
         span.ticks = INT64_MAX - 1 if ticks >= 9.2e18 else <int64_t>ticks
@@ -265,14 +266,14 @@ cdef class TTLCache(LRUCache):
             self.parse(ttl, &span)
         hash = hash_of(key)
         weight = self.weigh(value)
-        if weight > self.limit and (mode == STRICT or mode == ABSENT):
+        if (mode == STRICT or mode == ABSENT) and self.exceeds(weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if mode != RESTORE:
             self.scatter(&span)
         self.read_timer(&reading)
         if self.flags & WEIGHS:
             trash = []
-        if self.flags & EVICTS and weight <= self.limit:
+        if self.flags & EVICTS and not self.exceeds(weight):
             self.make_room(key, weight)
         try:
             with cython.critical_section(self):
@@ -319,7 +320,7 @@ cdef class TTLCache(LRUCache):
         cdef Reading reading = [False, 0, 0]
         cdef int64_t slot
         cdef uint64_t now, expires
-        if self.domain != NANOSECONDS:
+        if self.injected:
             self.read_timer(&reading)
         found[0] = False
         with cython.critical_section(self):
@@ -382,7 +383,7 @@ cdef class TTLCache(LRUCache):
 
     def _config(self):
         """The constructor's arguments, positional and by name."""
-        timer = None if self.domain == NANOSECONDS else self.hooks[TIMER]
+        timer = self.hooks[TIMER] if self.injected else None
         arguments, _ = LRUCache._config(self)
         named = {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
         return (arguments[0], self.ttl, timer, arguments[1]), named
