@@ -11,6 +11,7 @@ Nothing is held between the steps of a walk but references.
 cimport cython
 from cpython.dict cimport PyDict_CheckExact
 from cpython.list cimport PyList_CheckExact
+from cpython.object cimport PyObject
 
 from fastcore._ext.covers cimport covered
 from fastcore._ext.document cimport (
@@ -19,6 +20,8 @@ from fastcore._ext.document cimport (
     enter,
     equal,
     is_container,
+    member,
+    owned,
     plain,
     same_scalar,
     same_text,
@@ -277,11 +280,12 @@ cdef class _Walk:
     cdef int members(self, dict a, dict b, list state, int depth) except -1:
         cdef Py_ssize_t matched = 0, before
         cdef list inner = None
+        cdef PyObject *found = NULL
         cdef bint there
         for key, old in a.items():
             check_key(key)
-            new = b.get(key)
-            there = new is not None or key in b
+            there = member(b, key, &found)
+            new = owned(found) if there else None
             matched += there
             if (new is old and there) or same_text(old, new):
                 continue

@@ -13,7 +13,7 @@ from cpython.dict cimport PyDict_Check, PyDict_CheckExact
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.list cimport PyList_Check, PyList_CheckExact
 from cpython.long cimport PyLong_Check, PyLong_CheckExact
-from cpython.object cimport Py_EQ, PyObject_RichCompareBool
+from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from cpython.tuple cimport PyTuple_Check
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact
 from libc.string cimport memcmp
@@ -24,6 +24,27 @@ cdef extern from "Python.h":
     const void *PyUnicode_DATA(object text) noexcept
     int Py_EnterRecursiveCall(const char *where) except -1
     void Py_LeaveRecursiveCall() noexcept
+
+cdef extern from *:
+    """
+    /* 1 and a new reference to the value of a member, or 0: one look-up, so that no other thread comes between the
+       question whether it is there and what it is. */
+    static inline int fastcore_member(PyObject *document, PyObject *name, PyObject **value) {
+    #if PY_VERSION_HEX >= 0x030d0000
+        return PyDict_GetItemRef(document, name, value);
+    #else
+        *value = PyDict_GetItemWithError(document, name);
+        if (*value == NULL)
+            return PyErr_Occurred() ? -1 : 0;
+        Py_INCREF(*value);
+        return 1;
+    #endif
+    }
+
+    static inline PyObject *fastcore_owned(PyObject *reference) { return reference; }
+    """
+    int member "fastcore_member"(dict document, object name, PyObject **value) except -1
+    object owned "fastcore_owned"(PyObject *reference)      # takes the reference over
 
 cdef enum:
     MAX_DEPTH = 256  # levels of nesting; a document that contains itself always has more
@@ -133,11 +154,12 @@ cdef inline int equal(object a, object b, int depth) except -1:
 
 cdef inline int equal_members(dict a, dict b, int depth) except -1:
     cdef object key, x, y
+    cdef PyObject *found = NULL
     for key, x in a.items():
         check_key(key)
-        y = b.get(key)
-        if y is None and key not in b:
+        if not member(b, key, &found):
             return 0
+        y = owned(found)
         if not (x is y or same_text(x, y) or equal(x, y, depth)):
             return 0
     return 1

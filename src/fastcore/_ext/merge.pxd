@@ -4,8 +4,19 @@ User code can run where document.pxd says.
 """
 
 from cpython.dict cimport PyDict_CheckExact
+from cpython.object cimport PyObject
 
-from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, copied, enter, equal, plain, pointer
+from fastcore._ext.document cimport (
+    Py_LeaveRecursiveCall,
+    check_key,
+    copied,
+    enter,
+    equal,
+    member,
+    owned,
+    plain,
+    pointer,
+)
 
 
 cdef inline dict merged_difference(dict a, dict b, list path, int depth):
@@ -19,12 +30,13 @@ cdef inline dict merged_difference(dict a, dict b, list path, int depth):
 cdef inline dict merged_members(dict a, dict b, list path, int depth):
     cdef dict patch = {}, inner
     cdef Py_ssize_t matched = 0
+    cdef PyObject *found = NULL
     for key, old in a.items():
         check_key(key)
-        new = b.get(key)
-        if new is None and key not in b:
+        if not member(b, key, &found):
             patch[key] = None
             continue
+        new = owned(found)
         matched += 1
         if old is new:
             continue
@@ -83,13 +95,15 @@ cdef inline object merged(object target, object patch, int depth):
 
 cdef inline dict merged_object(dict target, dict patch, int depth):
     cdef dict result = {}
+    cdef PyObject *found = NULL
     for key, value in target.items():
         check_key(key)
-        change = patch.get(key)
+        if not member(patch, key, &found):
+            result[plain(key)] = copied(value, depth)
+            continue
+        change = owned(found)
         if change is not None:
             result[plain(key)] = merged(value, change, depth)
-        elif key not in patch:
-            result[plain(key)] = copied(value, depth)
     for key, change in patch.items():
         check_key(key)
         if change is not None and key not in result:

@@ -8,6 +8,7 @@ user code can see the copy. User code can run where document.pxd says, while doc
 cimport cython
 from cpython.dict cimport PyDict_CheckExact
 from cpython.list cimport PyList_CheckExact
+from cpython.object cimport PyObject
 
 from fastcore._ext.document cimport (
     MAX_DEPTH,
@@ -17,6 +18,8 @@ from fastcore._ext.document cimport (
     enter,
     equal,
     is_container,
+    member,
+    owned,
     plain,
     pointer,
     same_scalar,
@@ -103,12 +106,13 @@ cdef int pair(object old, object new, list found, int depth) except -1:
 
 cdef int members(dict a, dict b, list found, int depth) except -1:
     cdef Py_ssize_t matched = 0, before
+    cdef PyObject *value = NULL
     for key, old in a.items():
         check_key(key)
-        new = b.get(key)
-        if new is None and key not in b:
+        if not member(b, key, &value):
             found.append(("remove", [key], None))
             continue
+        new = owned(value)
         matched += 1
         if new is not old:
             before = len(found)
