@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import MethodType
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
+from fastcore._impl import cached as compiled
 from fastcore._singleflight import ABSENT, Flight, Loads, aload, load
 
 
@@ -184,17 +185,7 @@ def callable_for(memo: Memo, fixed: Any = None) -> Callable[..., Any]:
         return memo.acall
     if fixed is None:
         return memo.call
-    make_key, load_missing = memo.key, memo.load
-
-    def cached_call(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(*args, **kwargs) if kwargs or make_key is not hashkey else args
-        try:
-            return fixed[key]
-        except KeyError:
-            pass
-        return load_missing(key, args, kwargs)
-
-    return cached_call
+    return compiled.caller_for(fixed, memo.key, memo.key is hashkey, memo.load)
 
 
 P = ParamSpec("P")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastcore._ext import backoff as backoff
     from fastcore._ext import breaker as breaker
     from fastcore._ext import bucket as bucket
+    from fastcore._ext import cached as cached
     from fastcore._ext import diff as diff
     from fastcore._ext import fingerprint as fingerprint
     from fastcore._ext import keyed as keyed
@@ -26,7 +27,7 @@ PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
 IMPLEMENTATION = "py" if PURE else "ext"
 
 PRIMITIVES = frozenset(
-    {"backoff", "breaker", "bucket", "diff", "fingerprint", "keyed", "lru", "patch", "pool", "queue", "ttl"}
+    {"backoff", "breaker", "bucket", "cached", "diff", "fingerprint", "keyed", "lru", "patch", "pool", "queue", "ttl"}
 )
 
 

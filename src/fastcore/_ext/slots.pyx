@@ -17,6 +17,7 @@ that holds the callables, break all cycles by themselves.
 cimport cython
 from cpython.object cimport Py_EQ, PyObject_RichCompareBool
 from cpython.ref cimport Py_XDECREF
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fabs
 
 from fastcore._ext.ring cimport (
@@ -110,7 +111,8 @@ cdef class Slots:
         cdef object candidate
         cdef bint equal
         while True:
-            self.intact()
+            if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used:
+                self.intact()
             pos = table_home(t, hash)
             while True:
                 cell = t.cells[pos]
@@ -119,7 +121,7 @@ cdef class Slots:
                 slot = cell & ((<uint32_t>1 << t.width) - 1)
                 if t.slots[slot].hash == hash:
                     candidate = key_at(self, slot)
-                    if candidate is key:
+                    if candidate is key or same_tuples(candidate, key):
                         return slot
                     if rejected is None or not is_among(rejected, candidate):
                         version = t.version
@@ -331,6 +333,17 @@ cdef class Slots:
                 require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
                 require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
         return keys
+
+
+cdef inline bint same_tuples(object a, object b) noexcept:
+    """Whether both are tuples of the very same objects, as keys of calls are: then they are equal."""
+    cdef Py_ssize_t i
+    if not (PyTuple_CheckExact(a) and PyTuple_CheckExact(b) and PyTuple_GET_SIZE(a) == PyTuple_GET_SIZE(b)):
+        return False
+    for i in range(PyTuple_GET_SIZE(a)):
+        if PyTuple_GET_ITEM(a, i) != PyTuple_GET_ITEM(b, i):
+            return False
+    return True
 
 
 cdef int require(bint holds, str what) except -1:
