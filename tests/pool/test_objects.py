@@ -32,6 +32,19 @@ def test_acquire_makes_or_reuses(impl: Any) -> None:
     assert pool.stats() == (0, 2, 2, 2, 0, 0, 0, 0)
 
 
+def test_a_lent_object_is_the_borrowers(impl: Any) -> None:
+    """PO1: an idle one that is lent and never released leaves with its borrower."""
+    pool = impl.pool.ObjectPool(Thing)
+    things = [pool.acquire() for _ in range(3)]
+    for thing in things:
+        pool.release(thing)
+    refs = [weakref.ref(pool.acquire()) for _ in things]
+    assert refs[0]() is things[2]
+    del things, thing
+    assert [ref() for ref in refs] == [None] * 3
+    assert pool.stats().idle == 0
+
+
 def test_reset_runs_at_release(impl: Any) -> None:
     """PO2: so that secrets do not linger."""
     pool = impl.pool.ObjectPool(Thing, reset=reset)

@@ -42,7 +42,8 @@ cdef Py_ssize_t limit(str name, object value) except -1:
 cdef class _Pool:
     """What both pools do; they differ in how an object is made, measured and reset."""
 
-    cdef list idle
+    cdef list idle          # a stack of `depth` objects; the slots above it hold None
+    cdef Py_ssize_t depth
     cdef Pointers idle_ids
     cdef dict out           # in debug mode: address -> object, for each that is lent
     cdef Py_ssize_t max_idle
@@ -95,8 +96,10 @@ cdef class _Pool:
         cdef object obj = None
         cdef bint found = False
         with cython.critical_section(self):
-            if len(self.idle):
-                obj = self.idle.pop()
+            if self.depth:
+                obj = self.idle[self.depth - 1]
+                self.idle[self.depth - 1] = None
+                self.depth -= 1
                 pointers_remove(&self.idle_ids, <PyObject*>obj)
                 self.reused += 1
                 found = True
@@ -133,11 +136,15 @@ cdef class _Pool:
                 self.failed += 1
             elif pointers_has(&self.idle_ids, <PyObject*>obj):
                 self.doubles += 1
-            elif len(self.idle) >= self.max_idle:
+            elif self.depth >= self.max_idle:
                 self.full += 1
             else:
                 pointers_reserve(&self.idle_ids)
-                self.idle.append(obj)
+                if self.depth < len(self.idle):
+                    self.idle[self.depth] = obj
+                else:
+                    self.idle.append(obj)
+                self.depth += 1
                 pointers_add(&self.idle_ids, <PyObject*>obj)
         return 0
 
@@ -153,7 +160,7 @@ cdef class _Pool:
                 self.doubles += 1
             else:
                 self.released += 1
-                wanted = len(self.idle) < self.max_idle
+                wanted = self.depth < self.max_idle
                 self.full += not wanted
         if not known and self.out is not None:
             raise PoolError(
@@ -162,18 +169,22 @@ cdef class _Pool:
         return wanted
 
     cdef Py_ssize_t empty(self) except -1:
-        cdef list idle
+        cdef list idle, fresh = []
+        cdef Py_ssize_t depth
         with cython.critical_section(self):
             idle = self.idle
-            self.idle = []
+            depth = self.depth
+            self.idle = fresh
+            self.depth = 0
             pointers_clear(&self.idle_ids)
-        return len(idle)
+        idle.clear()
+        return depth
 
     cdef tuple snapshot(self):
         cdef int64_t created, reused, released, full, oversized, failed, doubles
         cdef Py_ssize_t idle
         with cython.critical_section(self):
-            idle = len(self.idle)
+            idle = self.depth
             created, reused, released = self.created, self.reused, self.released
             full, oversized, failed, doubles = self.full, self.oversized, self.failed, self.doubles
         return idle, created, reused, released, full, oversized, failed, doubles
