@@ -20,7 +20,7 @@ from fastcore._ext.document cimport (
     enter,
     equal,
     is_container,
-    member,
+    look_up,
     owned,
     plain,
     same_scalar,
@@ -284,7 +284,7 @@ cdef class _Walk:
         cdef bint there
         for key, old in a.items():
             check_key(key)
-            there = member(b, key, &found)
+            there = look_up(b, key, &found)
             new = owned(found) if there else None
             matched += there
             if (new is old and there) or same_text(old, new):

@@ -29,7 +29,7 @@ cdef extern from *:
     """
     /* 1 and a new reference to the value of a member, or 0: one look-up, so that no other thread comes between the
        question whether it is there and what it is. */
-    static inline int fastcore_member(PyObject *document, PyObject *name, PyObject **value) {
+    static inline int fastcore_look_up(PyObject *document, PyObject *name, PyObject **value) {
     #if PY_VERSION_HEX >= 0x030d0000
         return PyDict_GetItemRef(document, name, value);
     #else
@@ -43,7 +43,7 @@ cdef extern from *:
 
     static inline PyObject *fastcore_owned(PyObject *reference) { return reference; }
     """
-    int member "fastcore_member"(dict document, object name, PyObject **value) except -1
+    int look_up "fastcore_look_up"(dict document, object name, PyObject **value) except -1
     object owned "fastcore_owned"(PyObject *reference)      # takes the reference over
 
 cdef enum:
@@ -157,7 +157,7 @@ cdef inline int equal_members(dict a, dict b, int depth) except -1:
     cdef PyObject *found = NULL
     for key, x in a.items():
         check_key(key)
-        if not member(b, key, &found):
+        if not look_up(b, key, &found):
             return 0
         y = owned(found)
         if not (x is y or same_text(x, y) or equal(x, y, depth)):

@@ -12,7 +12,7 @@ from fastcore._ext.document cimport (
     copied,
     enter,
     equal,
-    member,
+    look_up,
     owned,
     plain,
     pointer,
@@ -33,7 +33,7 @@ cdef inline dict merged_members(dict a, dict b, list path, int depth):
     cdef PyObject *found = NULL
     for key, old in a.items():
         check_key(key)
-        if not member(b, key, &found):
+        if not look_up(b, key, &found):
             patch[key] = None
             continue
         new = owned(found)
@@ -98,7 +98,7 @@ cdef inline dict merged_object(dict target, dict patch, int depth):
     cdef PyObject *found = NULL
     for key, value in target.items():
         check_key(key)
-        if not member(patch, key, &found):
+        if not look_up(patch, key, &found):
             result[plain(key)] = copied(value, depth)
             continue
         change = owned(found)

@@ -18,7 +18,7 @@ from fastcore._ext.document cimport (
     enter,
     equal,
     is_container,
-    member,
+    look_up,
     owned,
     plain,
     pointer,
@@ -109,7 +109,7 @@ cdef int members(dict a, dict b, list found, int depth) except -1:
     cdef PyObject *value = NULL
     for key, old in a.items():
         check_key(key)
-        if not member(b, key, &value):
+        if not look_up(b, key, &value):
             found.append(("remove", [key], None))
             continue
         new = owned(value)
