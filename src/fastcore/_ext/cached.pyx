@@ -1,8 +1,8 @@
 # cython: freethreading_compatible=True
 """The compiled call of a cached function: a hit builds its key and looks it up without a Python frame.
 
-User code may run at every step: `make_key`, the lookup, `load`, and the drop of a key. Nothing here changes after it was
-made, so there is nothing to guard and no step is half done. The arguments are the caller's; he holds them meanwhile.
+User code may run at every step: `make_key`, the lookup, `load`, and the drop of a key. Nothing here changes after it
+was made, so there is nothing to guard and no step is half done. The caller holds the arguments meanwhile.
 """
 
 cimport cython

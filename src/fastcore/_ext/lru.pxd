@@ -8,7 +8,6 @@ cdef class LRUCache(Slots):
     cdef type compiled_type(self)
     cdef int configure(self, object maxsize, object getsizeof) except -1
     cdef double weigh(self, object value) except? -1
-    cdef bint exceeds(self, double weight) noexcept
     cdef int make_room(self, object key, double weight) except -1
     cdef int write(self, object key, object value, object ttl, int mode, Load load) except -1
     cdef object lifetime(self, uint32_t slot, uint64_t now)

@@ -17,7 +17,7 @@ from types import GenericAlias
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
     ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
-    drop, find, hash_of, key_at, touch, value_at
+    drop, exceeds, find, hash_of, key_at, touch, value_at
 )
 
 cdef extern from *:
@@ -147,11 +147,9 @@ cdef class LRUCache(Slots):
         return 0
 
     cdef double weigh(self, object value) except? -1:
-        """The size of `value`. Runs user code; called with no section held."""
+        """The size of `value`, where sizes count. Runs user code; called with no section held."""
         cdef double weight
         cdef object getsizeof, size
-        if not self.flags & WEIGHS:
-            return 1.0
         getsizeof = self.hooks[GETSIZEOF]
         size = self.getsizeof(value) if getsizeof is None else getsizeof(value)
         weight = size
@@ -161,11 +159,6 @@ cdef class LRUCache(Slots):
             with cython.critical_section(self):
                 self.fractions = True
         return weight
-
-    cdef bint exceeds(self, double weight) noexcept:
-        """Whether `weight` alone is too much. Takes the section itself."""
-        with cython.critical_section(self):
-            return weight > self.limit
 
     cdef int make_room(self, object key, double weight) except -1:
         """Evict through a subclass's `popitem`, as cachetools does. Runs user code; called with no section held."""
@@ -189,18 +182,18 @@ cdef class LRUCache(Slots):
         """Behind `[]=`, `set` and loads; takes the section itself. 1 stored, 0 not."""
         cdef Gone gone = [NULL, NULL]
         cdef int64_t slot = 0
-        cdef double weight
+        cdef double weight = 1
         cdef uint32_t hash
         cdef list trash = None
         if ttl is not ... and ttl is not None:
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hash = hash_of(key)
-        weight = self.weigh(value)
-        if (mode == STRICT or mode == ABSENT) and self.exceeds(weight):
-            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.flags & WEIGHS:
+            weight = self.weigh(value)
             trash = []
-        if self.flags & EVICTS and not self.exceeds(weight):
+        if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
+            raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
+        if self.flags & EVICTS and not exceeds(self, weight):
             self.make_room(key, weight)
         try:
             with cython.critical_section(self):

@@ -54,7 +54,7 @@ cdef inline void table_leave(Table *t, uint32_t slot) noexcept nogil:
     cdef uint32_t mask = (<uint32_t>1 << t.bits) - 1
     cdef uint32_t low = (<uint32_t>1 << t.width) - 1
     cdef uint32_t gap = table_home(t, t.slots[slot].hash)
-    cdef uint32_t pos, cell
+    cdef uint32_t pos, cell, moves
     while t.cells[gap] & low != slot:
         gap = (gap + 1) & mask
     pos = gap
@@ -63,10 +63,11 @@ cdef inline void table_leave(Table *t, uint32_t slot) noexcept nogil:
         cell = t.cells[pos]
         if not cell:
             break
-        # An entry may move back only if that does not take it before its home.
-        if ((pos - table_home(t, t.slots[cell & low].hash)) & mask) >= ((pos - gap) & mask):
-            t.cells[gap] = cell
-            gap = pos
+        # An entry may move back only if that does not take it before its home. Which way it goes cannot be predicted,
+        # so there is no branch: all ones or zero.
+        moves = -<uint32_t>(((pos - table_home(t, t.slots[cell & low].hash)) & mask) >= ((pos - gap) & mask))
+        t.cells[gap] ^= (t.cells[gap] ^ cell) & moves
+        gap ^= (gap ^ pos) & moves
     t.cells[gap] = 0
 
 

@@ -1,4 +1,5 @@
 # The entries of a compiled cache: members, parts, and the lookup that every hot path inlines.
+cimport cython
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject, PyObject_Hash
 from cpython.ref cimport Py_XDECREF
@@ -81,11 +82,9 @@ cdef class Slots:
     cdef bint holds(self, uint32_t slot, object key) noexcept
     cdef uint32_t oldest(self) noexcept
     cdef int64_t search(self, object key, uint32_t hash) except -1
-    cdef int reserve(self) except -1
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept
     cdef int discard(self, uint32_t slot, list trash) except -1
     cdef int shrink(self, list trash, double limit) except -1
-    cdef int64_t locate(self, object key, uint32_t hash, PyObject **flight) except -1
     cdef int64_t put(
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1
@@ -118,6 +117,12 @@ cdef inline int64_t find(Slots self, object key, uint32_t hash) except -1:
             if t.slots[cell].hash == hash:
                 return self.search(key, hash)
         pos = (pos + 1) & mask
+
+
+cdef inline bint exceeds(Slots self, double weight) noexcept:
+    """Whether `weight` alone is too much. Takes the section itself."""
+    with cython.critical_section(self):
+        return weight > self.limit
 
 
 cdef inline void drop(Gone *gone) noexcept:

@@ -146,54 +146,10 @@ cdef class Slots:
             and key_at(self, slot) is key
         )
 
-    cdef int64_t locate(self, object key, uint32_t hash, PyObject **flight) except -1:
-        """The slot of `key` and (borrowed from `flights`) its load in flight, both true at the same instant."""
-        cdef uint64_t version
-        cdef int64_t slot
-        cdef object current
-        flight[0] = NULL
-        if not self.flights:
-            version = self.flight_version
-            slot = find(self, key, hash)
-            if version == self.flight_version:
-                return slot
-        while True:
-            version = self.flight_version
-            current = self.flights.get(key)
-            slot = find(self, key, hash)
-            if version == self.flight_version:
-                if current is not None:
-                    flight[0] = <PyObject *>current
-                return slot
-
-    cdef int reserve(self) except -1:
-        """Have a free slot. Runs no user code."""
-        cdef Table *t = &self.table
-        if t.free:
-            return 0
-        if t.used >= self.side:
-            if t.used == t.capacity and not table_grow(t, self.most):
-                raise MemoryError
-            self.widen(t.capacity)
-            self.side = t.capacity
-        while PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used + 2:
-            self.items.append(None)
-        t.slots[t.used].prev = FREE
-        t.slots[t.used].next = 0
-        t.free = t.used
-        t.used += 1
-        return 0
-
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept:
         """Take an entry out, its references into `gone`."""
         self.disarm(slot)
-        if self.weights != NULL:
-            self.total -= self.weights[slot]
-        table_release(&self.table, slot)
-        if self.table.slots[MAIN].next == MAIN:
-            self.total = 0      # no drift from fractions: whatever is left weighs nothing
-        gone.key = swap(self.items, 2 * <Py_ssize_t>slot, None)
-        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, None)
+        remove(self, slot, gone)
 
     cdef int discard(self, uint32_t slot, list trash) except -1:
         """Take an entry out, its references into `trash`."""
@@ -229,7 +185,7 @@ cdef class Slots:
         """Store an entry that fits, fence a load of its key; the slot, or 0 if `load` is itself fenced."""
         cdef PyObject *flight = NULL
         cdef Slot *slots
-        cdef uint32_t slot = <uint32_t>self.locate(key, hash, &flight)
+        cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef uint32_t root = PINNED if weight == 0 else MAIN
         if load is not None and load.fenced:
             return 0
@@ -244,11 +200,11 @@ cdef class Slots:
             self.counters.updates += 1
         else:
             if not self.flags & WEIGHS and self.table.count >= self.most:
-                # The least recently used gives its slot.
-                self.detach(self.table.slots[MAIN].next, gone)
+                # The least recently used gives its slot, and the deadline in it, which the caller moves.
+                remove(self, self.table.slots[MAIN].next, gone)
                 self.counters.evictions += 1
             else:
-                self.reserve()
+                reserve(self)
             slot = table_take(&self.table, hash, root)
             Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot, key))         # None
             Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot + 1, value))   # None
@@ -266,7 +222,7 @@ cdef class Slots:
     cdef int take(self, object key, uint64_t now, Gone *gone) except -1:
         """Remove the entry of `key` and fence its load: 0 absent, 1 removed, 2 it had expired."""
         cdef PyObject *flight = NULL
-        cdef uint32_t slot = <uint32_t>self.locate(key, hash_of(key), &flight)
+        cdef uint32_t slot = <uint32_t>locate(self, key, hash_of(key), &flight)
         cdef bint dead
         if flight != NULL:
             (<Load>flight).fenced = True
@@ -333,6 +289,59 @@ cdef class Slots:
                 require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
                 require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
         return keys
+
+
+# Parts of `put` and `take` that no subclass sees.
+
+cdef inline int64_t locate(Slots self, object key, uint32_t hash, PyObject **flight) except -1:
+    """The slot of `key` and (borrowed from `flights`) its load in flight, both true at the same instant."""
+    cdef uint64_t version
+    cdef int64_t slot
+    cdef object current
+    flight[0] = NULL
+    if not self.flights:
+        version = self.flight_version
+        slot = find(self, key, hash)
+        if version == self.flight_version:
+            return slot
+    while True:
+        version = self.flight_version
+        current = self.flights.get(key)
+        slot = find(self, key, hash)
+        if version == self.flight_version:
+            if current is not None:
+                flight[0] = <PyObject *>current
+            return slot
+
+
+cdef int reserve(Slots self) except -1:
+    """Have a free slot. Runs no user code."""
+    cdef Table *t = &self.table
+    if t.free:
+        return 0
+    if t.used >= self.side:
+        if t.used == t.capacity and not table_grow(t, self.most):
+            raise MemoryError
+        self.widen(t.capacity)
+        self.side = t.capacity
+    while PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used + 2:
+        self.items.append(None)
+    t.slots[t.used].prev = FREE
+    t.slots[t.used].next = 0
+    t.free = t.used
+    t.used += 1
+    return 0
+
+
+cdef inline void remove(Slots self, uint32_t slot, Gone *gone) noexcept:
+    """Take an entry out, its references into `gone`; its deadline stays."""
+    if self.weights != NULL:
+        self.total -= self.weights[slot]
+    table_release(&self.table, slot)
+    if self.table.slots[MAIN].next == MAIN:
+        self.total = 0      # no drift from fractions: whatever is left weighs nothing
+    gone.key = swap(self.items, 2 * <Py_ssize_t>slot, None)
+    gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, None)
 
 
 cdef inline bint same_tuples(object a, object b) noexcept:

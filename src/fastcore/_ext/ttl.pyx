@@ -10,6 +10,7 @@ default clock is read inside it, after the key was found: a miss reads no clock.
 """
 
 cimport cython
+from cpython.list cimport PyList_GET_SIZE
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.math cimport INFINITY, ceil, floor, isinf
 from libc.string cimport memcpy, memset
@@ -20,10 +21,10 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, find, hash_of, touch as refresh,
-    value_at
+    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, exceeds, find, hash_of,
+    touch as refresh, value_at
 )
-from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_remove
+from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
 
 cdef extern from *:
     const int64_t INT64_MAX
@@ -204,9 +205,7 @@ cdef class TTLCache(LRUCache):
         return now >= self.timers[slot].expires
 
     cdef void arm(self, uint32_t slot, uint64_t expires) noexcept:
-        wheel_remove(&self.wheel, self.timers, slot)
-        self.timers[slot].expires = expires
-        wheel_add(&self.wheel, self.timers, slot)
+        wheel_move(&self.wheel, self.timers, slot, expires)
 
     cdef void disarm(self, uint32_t slot) noexcept:
         wheel_remove(&self.wheel, self.timers, slot)
@@ -259,25 +258,26 @@ cdef class TTLCache(LRUCache):
         cdef Span span = self.span
         cdef int64_t slot = 0
         cdef uint64_t now, expires
-        cdef double weight
+        cdef double weight = 1
         cdef uint32_t hash
         cdef list trash = None
         if ttl is not ...:
             self.parse(ttl, &span)
         hash = hash_of(key)
-        weight = self.weigh(value)
-        if (mode == STRICT or mode == ABSENT) and self.exceeds(weight):
+        if self.flags & WEIGHS:
+            weight = self.weigh(value)
+            trash = []
+        if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if mode != RESTORE:
             self.scatter(&span)
         self.read_timer(&reading)
-        if self.flags & WEIGHS:
-            trash = []
-        if self.flags & EVICTS and not self.exceeds(weight):
+        if self.flags & EVICTS and not exceeds(self, weight):
             self.make_room(key, weight)
         try:
             with cython.critical_section(self):
-                self.intact()
+                if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>self.table.used:
+                    self.intact()
                 if span.fraction and self.domain == INTEGERS:
                     self.to_floats()
                 now = self.settle(&reading)

@@ -6,7 +6,7 @@
 # higher one, and when time moves on, only the bucket that holds the new time has to be spread over lower levels: each
 # entry moves at most 15 times in its life.
 #
-# Buckets are FIFO lists through the timers' `next`; the first one's `prev` is the last. Slot 0 is a root and has no
+# Buckets are lists through the timers' `next`; the first one's `prev` is the last. Slot 0 is a root and has no
 # timer, so 0 ends a list.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
@@ -102,6 +102,18 @@ cdef inline void wheel_remove(Wheel *w, Timer *timers, uint32_t slot) noexcept n
     else:
         timers[timer.prev].next = timer.next
         timers[timer.next if timer.next else first].prev = timer.prev
+
+
+cdef inline void wheel_move(Wheel *w, Timer *timers, uint32_t slot, uint64_t expires) noexcept nogil:
+    """Give a timer another `expires`, which lies after `last`."""
+    cdef uint64_t old = timers[slot].expires
+    # Within a bucket there is no order; a new deadline of the same length mostly stays in it.
+    if old == NEVER or expires == NEVER or wheel_bucket(w, old) != wheel_bucket(w, expires):
+        wheel_remove(w, timers, slot)
+        timers[slot].expires = expires
+        wheel_add(w, timers, slot)
+    else:
+        timers[slot].expires = expires
 
 
 cdef inline uint32_t wheel_due(Wheel *w, Timer *timers, uint64_t now) noexcept nogil:
