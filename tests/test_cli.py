@@ -23,6 +23,24 @@ def test_unknown_command_is_refused_with_the_choices(capsys: pytest.CaptureFixtu
     assert "'rnu'" in capsys.readouterr().err
 
 
+def test_the_bare_name_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "fastcore demo" in printed.err
+
+
+def test_an_interrupt_while_a_command_is_imported_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_arguments_reach_the_subcommand(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     module = SimpleNamespace(main=lambda argv: seen.append(argv) or 7)

@@ -27,7 +27,7 @@ COMMANDS = {
 
 EPILOG = """\
 First steps:
-  fastcore demo                        see a controller converge 500 objects, in about a minute
+  fastcore demo                        see a controller converge 500 objects, in half a minute
   fastcore demo --serve                ... and keep it running for a look with kubectl
   fastcore run --context my-cluster    run the reference controller on a cluster of yours
 
@@ -48,13 +48,24 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--version", action="version", version=f"fastcore {__version__}")
     lines = "\n".join(f"  {name:<12} {command.help}" for name, command in COMMANDS.items())
     result.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=f"one of:\n{lines}")
-    result.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    result.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="see fastcore COMMAND --help")
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `fastcore ARGV` and return its exit status."""
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if not words:  # whoever types the bare name asks what it can do
+        parser().print_help(sys.stderr)
+        return 2
+    try:
+        return _run(parser().parse_args(words))
+    except KeyboardInterrupt:  # while the command was imported; then it is the command's own affair
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     command = COMMANDS[options.command]
     try:
         run: Callable[[Sequence[str]], int] = import_module(command.module).main

@@ -89,7 +89,11 @@ def environment() -> Iterator[Finding]:
 
 def main(argv: Sequence[str]) -> int:
     """Print the report; 1 if something is wrong, else 0."""
-    argparse.ArgumentParser(prog="fastcore doctor", description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(
+        prog="fastcore doctor",
+        description="Check this installation and say what is wrong with it, each finding with what to do. "
+        "Exit status: 0 nothing is wrong, 1 something is.",
+    ).parse_args(argv)
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     print(f"fastcore {__version__} on {interpreter}, {platform.platform()}")
     findings = [namesake(), *extensions(), *extras(), *environment()]

@@ -15,6 +15,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig, ConfigError, contexts, tls_context
 from fastcore.controller.errors import ConnectionFailed, UnauthorizedError
 from fastcore.controller.model import NAMESPACE
+from fastcore.testing.plugin import need
 
 
 def kubeconfig(folder, *, user=None, cluster=None, context=None, name="config"):
@@ -231,6 +232,7 @@ async def test_in_a_pod(tmp_path, monkeypatch):
 
 
 def self_signed(folder, name="fastcore.test"):
+    need("openssl", "openssl")
     certificate, key = folder / "tls.crt", folder / "tls.key"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",

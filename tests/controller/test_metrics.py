@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.controller import Controller
 from fastcore.controller.manager import Manager
-from fastcore.controller.metrics import own_registry
+from fastcore.controller.metrics import CPUTimeCollector, own_registry
 from fastcore.controller.model import CONFIG_MAP, Request
 from fastcore.controller.options import Options
 from fastcore.controller.workspace import Workspace
@@ -179,10 +180,16 @@ def test_a_registry_of_its_own_has_the_process_too() -> None:
     found = samples(registry)
     assert "python_info" in found
     assert found["controller_runtime_active_workers"] == {SITE: 0.0}
-    if sys.platform == "linux":
-        assert found["process_cpu_seconds_total"][()] > 0
+    assert found["process_cpu_seconds_total"][()] > 0
     if sys.platform != "win32":
         assert found["process_peak_resident_memory_bytes"][()] > 10e6
+
+
+def test_processor_time_is_told_where_prometheus_client_does_not() -> None:
+    (family,) = CPUTimeCollector().collect()
+    (sample,) = family.samples
+    assert sample.name == "process_cpu_seconds_total"
+    assert 0 < sample.value <= time.process_time()
 
 
 def test_peak_memory_is_left_out_where_nothing_tells(monkeypatch: pytest.MonkeyPatch) -> None:

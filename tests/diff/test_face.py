@@ -1,12 +1,9 @@
-"""The public module, its examples and its page."""
+"""The public module and its examples; those of its page run in tests/test_docs.py."""
 
 import doctest
 import importlib
-from pathlib import Path
 
 from fastcore import _impl
-
-PAGE = Path(__file__).parents[2] / "docs" / "diff.md"
 
 
 def test_public_names_are_those_of_the_primitives():
@@ -22,9 +19,3 @@ def test_examples_in_docstrings(impl):
     for module, examples in [(impl.diff, 9), (impl.patch, 8), (impl.fingerprint, 6)]:
         result = doctest.testmod(module)
         assert (result.failed, result.attempted) == (0, examples)
-
-
-def test_examples_on_the_page():
-    result = doctest.testfile(str(PAGE), module_relative=False)
-    assert result.failed == 0
-    assert result.attempted > 10

@@ -36,7 +36,7 @@ def assert_minimal(summary: dict[str, Any]) -> None:
     assert per_object(summary, "quiet") == 0
     assert per_object(summary, "restart") == 0
     assert summary["connections_cut"] >= 2
-    assert summary["peak_mib"] > 10
+    assert summary["peak_mib"] > 10 or sys.platform == "win32"
 
 
 def test_converges_on_the_embedded_server() -> None:
@@ -54,7 +54,11 @@ def test_converges_on_a_real_kube_apiserver(kube_server: KubeServer) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--objects", "0"], "0 is not between 1 and 100000"), (["--workspaces", "x"], "invalid")],
+    [
+        (["--objects", "0"], "0 is not between 1 and 100000"),
+        (["--workspaces", "x"], "x is not between 1 and 1000"),
+        (["--timeout", "nan"], "nan is not"),
+    ],
 )
 def test_bad_usage_names_the_limit(arguments: list[str], message: str) -> None:
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
@@ -62,12 +66,12 @@ def test_bad_usage_names_the_limit(arguments: list[str], message: str) -> None:
     assert message in done.stderr
 
 
-def test_an_unreachable_cluster_is_reported_and_fails() -> None:
+def test_a_kubeconfig_that_is_not_there_is_named() -> None:
     done = subprocess.run(
         [*COMMAND, "--kubeconfig", "/does/not/exist"], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 1
-    assert "/does/not/exist" in done.stderr
+    assert done.returncode == 2
+    assert "fastcore demo: no kubeconfig at '/does/not/exist'\n" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -75,6 +79,7 @@ def test_an_unreachable_cluster_is_reported_and_fails() -> None:
 def test_serve_keeps_running_until_interrupted() -> None:
     with subprocess.Popen(
         [*COMMAND, "--serve", "--objects", "4", "--workspaces", "1"],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "COLUMNS": "200"},
@@ -85,11 +90,14 @@ def test_serve_keeps_running_until_interrupted() -> None:
             printed += line
             if line.strip().startswith("curl "):
                 break
-        assert "Every object converged" in printed
+        assert "cold start: 4 objects" in printed
+        assert "Every object" not in printed
         metrics = line.split()[1]
         with urllib.request.urlopen(metrics, timeout=10) as response:
             assert b"controller_runtime_reconcile_total" in response.read()
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(30) == 0, rest
+        assert process.stdout is not None
+        assert "Every object converged" in process.stdout.read()
         assert "failed" not in rest

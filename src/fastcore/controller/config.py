@@ -266,7 +266,7 @@ def _find(kubeconfig: str | None) -> str | None:
 
 def _pod_namespace() -> str:
     try:
-        return (_SERVICE_ACCOUNT / "namespace").read_text().strip() or "default"
+        return (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip() or "default"
     except OSError:
         return "default"
 

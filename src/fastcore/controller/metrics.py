@@ -6,6 +6,7 @@ collector holds managers weakly, so a manager that is gone takes its series with
 
 import math
 import sys
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ def own_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
+    if sys.platform != "linux":  # elsewhere ProcessCollector tells nothing
+        registry.register(CPUTimeCollector())
     registry.register(PeakMemoryCollector())
     return registry
 
@@ -106,6 +109,16 @@ class RuntimeCollector(Collector):
         return family
 
 
+class CPUTimeCollector(Collector):
+    """The processor time that this process has used, under ProcessCollector's name."""
+
+    def collect(self) -> Iterator[Metric]:
+        """One counter."""
+        family = CounterMetricFamily("process_cpu_seconds", "Total user and system CPU time spent in seconds.")
+        family.add_metric((), time.process_time())
+        yield family
+
+
 class PeakMemoryCollector(Collector):
     """The most memory that this process ever had resident; nothing where the system does not tell."""
 
@@ -119,7 +132,7 @@ class PeakMemoryCollector(Collector):
 def _peak_memory_bytes() -> int | None:
     try:
         # Not getrusage: there a process starts with its parent's peak.
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:

@@ -9,6 +9,7 @@ cuts all of its connections at once in the middle of a change.
 import argparse
 import asyncio
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastcore.controller.client import Client
-from fastcore.controller.config import ClientConfig
+from fastcore.controller.config import ClientConfig, ConfigError
 from fastcore.controller.errors import AlreadyExistsError
 from fastcore.controller.model import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from fastcore.controller.workspace import Workspace
@@ -34,6 +35,7 @@ from fastcore.reference.scenario import Key, NotConverged, Scenario, open_places
 from fastcore.testing.relay import Relay
 
 MAX_OBJECTS = 100_000
+MAX_WORKSPACES = 1000
 
 
 @dataclass
@@ -246,26 +248,41 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="fastcore demo",
         description="Create WebApps, change and break them, cut the watches, restart the controller, and show what "
-        "each phase cost. Exit status: 0 every object converged and stayed quiet, 1 something did not, 2 bad usage.",
+        "each phase cost: progress on standard error, the table on standard output. Exit status: 0 every object "
+        "converged and stayed quiet, 1 something did not, 2 bad usage or no configuration.",
     )
-    result.add_argument("--objects", type=_count(MAX_OBJECTS), default=500, help="how many WebApps (default 500)")
-    result.add_argument("--workspaces", type=_count(1000), default=5, help="spread over how many (default 5)")
-    result.add_argument("--kubeconfig", help="run on this cluster instead of the embedded API server; its workspaces "
-                        "are namespaces fastcore-demo-*, removed at the end")  # fmt: skip
-    result.add_argument("--timeout", type=float, default=120.0, help="seconds that a phase may take (default 120)")
+    result.add_argument("--objects", type=_count(MAX_OBJECTS), default=500, metavar="N",
+                        help=f"how many WebApps, 1 to {MAX_OBJECTS} (default 500)")  # fmt: skip
+    result.add_argument("--workspaces", type=_count(MAX_WORKSPACES), default=5, metavar="N",
+                        help=f"spread over how many, 1 to {MAX_WORKSPACES} (default 5)")  # fmt: skip
+    result.add_argument("--kubeconfig", metavar="PATH", help="run on this cluster instead of the embedded API server; "
+                        "its workspaces are namespaces fastcore-demo-*, removed at the end; the CRD stays")  # fmt: skip
+    result.add_argument("--timeout", type=_seconds, default=120.0, metavar="SECONDS",
+                        help="how long a phase may take (default 120)")  # fmt: skip
     result.add_argument("--serve", action="store_true", help="keep everything running at the end, for curl and kubectl")
-    result.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+    result.add_argument(
+        "--json", action="store_true", help="print the summary as JSON on standard output, and nothing else"
+    )
     return result
 
 
 def _count(limit: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        value = int(text)
-        if not 1 <= value <= limit:
-            raise argparse.ArgumentTypeError(f"{value} is not between 1 and {limit}")
-        return value
+        if not text.isdecimal() or not 1 <= int(text) <= limit:
+            raise argparse.ArgumentTypeError(f"{text} is not between 1 and {limit}")
+        return int(text)
 
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds > 0")
+    return value
 
 
 async def _main(options: argparse.Namespace) -> int:
@@ -275,6 +292,9 @@ async def _main(options: argparse.Namespace) -> int:
         try:
             with display:
                 await demo.run()
+        except ConfigError as error:
+            print(f"fastcore demo: {error}", file=sys.stderr)
+            return 2
         except (FastcoreError, RuntimeError, ValueError, OSError) as error:
             demo.summary.error = str(error) or type(error).__name__
         except asyncio.CancelledError:

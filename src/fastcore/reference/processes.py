@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -55,7 +56,9 @@ class Process:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fastcore", *self._arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=self._log[0], stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in a terminal is for us: we end the children, in order
+            # Ctrl-C in a terminal is for us: we end the children, in order.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )  # fmt: skip
         return self
 

@@ -85,7 +85,7 @@ class KubeServer:
 
     def start(self) -> Self:
         """Start every part and return when `/readyz` answers 200, about 3 seconds later."""
-        binaries = {name: self._binary(name) for name in self._names()}
+        binaries = {name: self._binary(name) for name in [*self._names(), "openssl"]}
         self._folder = folder = Path(tempfile.mkdtemp(prefix="fastcore-kube-"))
         try:
             self._start(binaries, folder)
@@ -97,8 +97,7 @@ class KubeServer:
     def stop(self) -> None:
         """Kill every part and remove the folder; safe to call twice."""
         for _, process in reversed(self._processes):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
         self._processes.clear()
         if self._folder is not None:
@@ -128,10 +127,10 @@ class KubeServer:
         etcd = f"http://127.0.0.1:{client_port}"
         peer = f"http://127.0.0.1:{peer_port}"
         key = folder / "service-account.key"
-        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        subprocess.run([binaries["openssl"], "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
         tokens = folder / "tokens.csv"
         tokens.touch(mode=0o600)
-        tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
+        tokens.write_text(f'{self.token},admin,admin,"system:masters"\n', encoding="utf-8")
         certificates = folder / "certificates"
         self._spawn(
             "etcd", binaries["etcd"], "--unsafe-no-fsync", f"--data-dir={folder / 'etcd'}",
@@ -149,7 +148,7 @@ class KubeServer:
         self._wait_ready(certificates / "apiserver.crt")
         path = folder / "kubeconfig"
         path.touch(mode=0o600)
-        path.write_text(json.dumps(self._kubeconfig()))
+        path.write_text(json.dumps(self._kubeconfig()), encoding="utf-8")
         self.kubeconfig = str(path)
         if self._controllers:
             self._spawn(
@@ -173,7 +172,7 @@ class KubeServer:
                 if process.poll() is not None:
                     raise RuntimeError(f"{name} ended with status {process.returncode}:\n{self._log(name)}")
             if certificate.exists():
-                self.ca = certificate.read_text()
+                self.ca = certificate.read_text(encoding="ascii")
                 with contextlib.suppress(urllib.error.URLError, OSError, ssl.SSLError):
                     self._get("/readyz")
                     return
@@ -188,7 +187,7 @@ class KubeServer:
 
     def _log(self, name: str) -> str:
         assert self._folder is not None
-        return (self._folder / f"{name}.log").read_text(errors="replace")[-4000:]
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def _kubeconfig(self) -> dict[str, Any]:
         authority = base64.b64encode(self.ca.encode()).decode()
@@ -210,7 +209,8 @@ def main() -> None:
     with KubeServer(controllers=CONTROLLERS) as server:
         print(f"{server.url}\nKUBECONFIG={server.kubeconfig}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+            while True:
+                time.sleep(3600)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,6 @@ def write_kubeconfig(path: str | os.PathLike[str], url: str, token: str | None, 
     # Created with its final mode: a token must never be readable by others, not even for a moment.
     place.unlink(missing_ok=True)
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(config, indent=1))
     return str(place)
