@@ -185,9 +185,9 @@ cdef class TTLCache(LRUCache):
             span.ticks = 1
 
     cdef int scatter(self, Span *span) except -1:
-        """Apply jitter. Runs user code; called with no section held."""
+        """Apply jitter, where there is some. Runs user code; called with no section held."""
         cdef double draw
-        if self.spread and not span.endless and span.seconds > 0:
+        if not span.endless and span.seconds > 0:
             draw = self.hooks[RNG]()
             self.measure(span.seconds * (1 + self.spread * (2 * draw - 1)), span)
         return 0
@@ -269,7 +269,7 @@ cdef class TTLCache(LRUCache):
             trash = []
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
-        if mode != RESTORE:
+        if self.spread and mode != RESTORE:
             self.scatter(&span)
         self.read_timer(&reading)
         if self.flags & EVICTS and not exceeds(self, weight):
