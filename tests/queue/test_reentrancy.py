@@ -1,6 +1,8 @@
 """Keys whose `__hash__`, `__eq__` and `__del__` use the queue that holds them."""
 
+import contextlib
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +96,58 @@ def test_eq_ends_the_key_that_is_being_done(impl: Any) -> None:
     with pytest.raises(ValueError, match="not being processed"):
         queue.done(Key(1))
     assert queue.get().name == 1
+
+
+def test_eq_ends_the_key_and_hands_out_another(impl: Any) -> None:
+    """WQ-2: the call that finds its key done by its own comparison leaves the key alone that came after it."""
+    for skip in range(4):
+        queue = impl.queue.WorkQueue()
+        keys = [Key(0), Key(1)]
+        for key in keys:
+            queue.add(key)
+        assert [queue.get(), queue.get()] == keys
+        calls = []
+
+        def hook(
+            a: Key, b: Key, queue: Any = queue, keys: list[Key] = keys, calls: list[int] = calls, skip: int = skip
+        ) -> None:
+            calls.append(0)
+            if len(calls) <= skip:
+                Key.hook = hook
+                return
+            queue.done(keys[1])
+            queue.add(Key(2))
+            assert queue.get().name == 2
+
+        queue.done(keys[0])
+        queue.add(keys[0])
+        assert queue.get() is keys[0]
+        Key.hook = hook
+        with contextlib.suppress(ValueError):
+            queue.done(keys[1])
+        ended = Key.hook is None
+        Key.hook = None
+        assert queue.stats().processing == 1 + ended
+        queue.done(keys[0])
+        if ended:
+            queue.done(Key(2))
+        assert queue.stats()[1:5] == (0, {}, 0, 0)
+
+
+def test_done_keys_are_let_go(impl: Any) -> None:
+    """WQ-1: neither the key that was handed out nor an equal one stays once it is done."""
+    queue = impl.queue.WorkQueue()
+    for same in (True, False, True):
+        key = Key(0)
+        ref = weakref.ref(key)
+        queue.add(key)
+        assert queue.get() is key
+        queue.add(Key(0))
+        queue.done(key if same else Key(0))
+        queue.get()
+        queue.done(key if same else Key(0))
+        del key
+        assert ref() is None
 
 
 def test_eq_that_raises_changes_nothing(impl: Any) -> None:

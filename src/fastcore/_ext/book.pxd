@@ -38,6 +38,7 @@ cdef class Entry:
     cdef int state
     cdef int priority
     cdef int popped         # the priority it was handed out with
+    cdef bint settled       # in the dict for certain
 
 
 cdef class Book:
@@ -50,6 +51,7 @@ cdef class Book:
     cdef Timers timers
     cdef int64_t seq
     cdef Crowd crowd
+    cdef Entry spare        # for the next key that is new; None while there is none
     cdef int64_t aging
     cdef bint aged_turn
     cdef bint shut
@@ -71,6 +73,7 @@ cdef class Book:
     cdef int read(self, int64_t now, Figures* figures, dict depths) except -1
 
     # Steps
+    cdef int expire(self) except -1
     cdef int raise_priority(self, Entry entry, int priority) except -1
     cdef void link(self, Entry entry, Level* level, Lane* lane) noexcept
     cdef int delay(self, Entry entry, int64_t due, int priority) except -1
@@ -78,3 +81,4 @@ cdef class Book:
     cdef int push(self, Entry entry, int64_t now) except -1
     cdef int drop(self, object key, Entry entry) except -1
     cdef void dismiss(self, Entry entry) noexcept
+    cdef void keep(self, Entry entry) noexcept

@@ -6,6 +6,7 @@
     ready: C ring                       the same entries in the order in which they became ready
     processing: C ring                  entries handed out, oldest first
     timers: C heap                      delayed entries by due time
+    spare: Entry                        the last one that was dropped, for the next new key: saves making one
     crowd                               consumers that wait (waiting.pyx); empty on the fast path
 
 A book belongs to one queue and is only used inside that queue's critical section. It reads no clock and wakes nobody:
@@ -17,6 +18,7 @@ free-threaded build, so that after each of them the entry's state is read anew. 
 """
 
 cimport cython
+from cpython.ref cimport Py_REFCNT
 from libc.stdint cimport INT64_MAX, int64_t
 
 from fastcore._ext.durations cimport counts_add
@@ -69,13 +71,21 @@ cdef class Book:
 
         `again` is a requeue: counted as a retry. Priority INT64_MAX stands for that of the last time it was handed out.
         """
-        cdef Entry fresh = Entry.__new__(Entry), entry
+        cdef Entry fresh = self.spare, entry
+        if self.shut:
+            return 0
+        if fresh is None:
+            fresh = Entry.__new__(Entry)
+        self.spare = None
         fresh.key = key
         fresh.group = group
+        fresh.settled = True
         entry = self.items.setdefault(key, fresh)
         if entry is fresh:
             group.members += 1
-        if self.shut:       # since the queue looked, or while the keys were compared
+        else:
+            self.keep(fresh)
+        if self.shut:       # while the keys were compared
             return 0
         now = self.advance(now)
         if priority == INT64_MAX:
@@ -122,7 +132,11 @@ cdef class Book:
 
     cdef Entry finish(self, object key, int64_t now):
         """The entry whose processing has ended, or None if it is not being processed."""
-        cdef Entry entry = self.items.get(key)
+        cdef Entry entry = None
+        if self.running and (<Entry>self.processing.next.owner).key is key:
+            entry = <Entry>self.processing.next.owner       # most often it is the oldest; this spares a look-up
+        if entry is None or not entry.settled:
+            entry = self.items.get(key)
         if entry is None or not entry.state & PROCESSING:
             return None
         if entry.state == PROCESSING:
@@ -139,19 +153,26 @@ cdef class Book:
             self.push(entry, now)
         if self.shut and self.idle():
             self.crowd.release()
+        if entry.state == 0 and entry.key is key:
+            self.keep(entry)
         return entry
 
     cdef int64_t advance(self, int64_t now) except? -1:
         """Mark the delayed keys that are due, in order of their due times. Returns `now`, or the highest time seen."""
-        cdef Entry entry
         if now > self.last:
             self.last = now
+        if self.timers.size:
+            self.expire()
+        return self.last
+
+    cdef int expire(self) except -1:
+        cdef Entry entry
         while self.timers.size and self.timers.items[0].due <= self.last:
             entry = <Entry>self.timers.items[0].owner
             timers_remove(&self.timers, &entry.timer)
             entry.state &= ~DELAYED
             self.mark(entry, entry.timer.due)
-        return self.last
+        return 0
 
     cdef int64_t next_due(self, int64_t now) noexcept:
         """Nanoseconds from `now` until the next delayed key is due; INT64_MAX if there is none."""
@@ -262,10 +283,13 @@ cdef class Book:
 
     cdef int drop(self, object key, Entry entry) except -1:
         """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        cdef Entry gone = self.items.pop(key, None), kept = None
+        cdef Entry gone, kept = None
+        entry.settled = False
+        gone = self.items.pop(key, None)
         if gone is entry and entry.state == PROCESSING:
             entry.group.members -= 1
         elif gone is not None:
+            gone.settled = False
             try:
                 kept = self.items.setdefault(key, gone)
             finally:
@@ -286,3 +310,9 @@ cdef class Book:
             timers_remove(&self.timers, &entry.timer)
         entry.state = 0
         entry.group.members -= 1
+
+    cdef void keep(self, Entry entry) noexcept:
+        """Keep an idle entry for the next new key, unless somebody else holds it too; its key is held by the caller."""
+        if Py_REFCNT(entry) == 1:
+            entry.key = None
+            self.spare = entry

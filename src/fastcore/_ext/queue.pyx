@@ -21,7 +21,7 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, int64_t
 from fastcore._ext.book cimport Book, Entry, Figures, Group
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.durations cimport BUCKETS, Counts
-from fastcore._ext.waiting cimport Crowd, Waiter
+from fastcore._ext.waiting cimport Crowd, Waiter, take_woken
 
 from fastcore.errors import ShutDown, WaitTimeout
 
@@ -269,7 +269,7 @@ cdef class WorkQueue:
         cdef list woken
         with cython.critical_section(self):
             entry = self.book.finish(key, now)
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         if entry is None:
@@ -287,7 +287,7 @@ cdef class WorkQueue:
         with cython.critical_section(self):
             self.book.advance(now)
             depth = self.book.depth
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return depth
@@ -303,7 +303,7 @@ cdef class WorkQueue:
         with cython.critical_section(self):
             self.book.close()
             self.crowd.release()
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
 
@@ -354,7 +354,7 @@ cdef class WorkQueue:
         cdef list woken
         with cython.critical_section(self):
             self.book.read(now, &figures, depths)
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return QueueStats(
@@ -393,13 +393,13 @@ cdef class WorkQueue:
         cdef Group group
         cdef int64_t now
         cdef list woken
-        if self._shut():
-            return 0
+        if (self.fair_by is not None or self.clock is not None) and self._shut():
+            return 0        # without calling them; the book looks again
         group = self.everyone if self.fair_by is None else self._group(key)
         now = self._read()
         with cython.critical_section(self):
             self.book.put(key, group, delay, priority, again, now)
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return 0
@@ -417,7 +417,7 @@ cdef class WorkQueue:
             ended = entry is None and self.book.shut
             if entry is None and waiter is not None and not ended:
                 self.crowd.enlist(waiter, self.book.next_due(now))
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         if ended:
@@ -430,7 +430,7 @@ cdef class WorkQueue:
         with cython.critical_section(self):
             self.crowd.delist(waiter)
             self.book.hand_on()
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return 0
@@ -444,7 +444,7 @@ cdef class WorkQueue:
                     with cython.critical_section(self):
                         self.book.hand_on()
             with cython.critical_section(self):
-                woken = self.crowd.take_woken()
+                woken = take_woken(self.crowd)
         return 0
 
     cdef bint _drain(self, Waiter waiter) except -1:
@@ -455,7 +455,7 @@ cdef class WorkQueue:
             idle = self.book.idle()
             if not idle:
                 self.crowd.drainers[waiter] = None
-            woken = self.crowd.take_woken()
+            woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return idle

@@ -28,4 +28,11 @@ cdef class Crowd:
     cdef int end(self) except -1
     cdef int release(self) except -1
     cdef int _wake_soon(self, object waiters) except -1
-    cdef list take_woken(self)
+
+
+cdef inline list take_woken(Crowd crowd):
+    """Those to be woken now, or None."""
+    cdef list woken = crowd.woken
+    if woken is not None:
+        crowd.woken = None
+    return woken

@@ -130,9 +130,3 @@ cdef class Crowd:
             self.woken = []
         self.woken.extend(waiters)
         return 0
-
-    cdef list take_woken(self):
-        """Those to be woken now, or None."""
-        cdef list woken = self.woken
-        self.woken = None
-        return woken
