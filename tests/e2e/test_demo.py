@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,3 +102,25 @@ def test_serve_keeps_running_until_interrupted() -> None:
         assert process.stdout is not None
         assert "Every object converged" in process.stdout.read()
         assert "failed" not in rest
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_an_interrupt_ends_everything_and_leaves_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--objects", "4", "--workspaces", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("cold start: "):
+                break
+        assert list(tmp_path.iterdir())
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(30) == 130, rest
+        assert "Failed: interrupted" in rest
+        assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []

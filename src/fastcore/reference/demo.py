@@ -36,6 +36,7 @@ from fastcore.testing.relay import Relay
 
 MAX_OBJECTS = 100_000
 MAX_WORKSPACES = 1000
+INTERRUPTED = "interrupted"
 
 
 @dataclass
@@ -249,7 +250,8 @@ def parser() -> argparse.ArgumentParser:
         prog="fastcore demo",
         description="Create WebApps, change and break them, cut the watches, restart the controller, and show what "
         "each phase cost: progress on standard error, the table on standard output. Exit status: 0 every object "
-        "converged and stayed quiet, 1 something did not, 2 bad usage or no configuration.",
+        "converged and stayed quiet, 1 something did not, 2 bad usage or no configuration, "
+        "130 interrupted.",
     )
     result.add_argument("--objects", type=_count(MAX_OBJECTS), default=500, metavar="N",
                         help=f"how many WebApps, 1 to {MAX_OBJECTS} (default 500)")  # fmt: skip
@@ -299,11 +301,13 @@ async def _main(options: argparse.Namespace) -> int:
             demo.summary.error = str(error) or type(error).__name__
         except asyncio.CancelledError:
             if not demo.summary.converged:
-                demo.summary.error = "interrupted"
+                demo.summary.error = INTERRUPTED
     if options.json:
         print(json.dumps(asdict(demo.summary), indent=2))
     elif not (options.serve and demo.summary.converged):  # who stays has seen it
         display.verdict(demo.summary)
+    if demo.summary.error == INTERRUPTED:
+        return 130
     return 0 if demo.summary.converged else 1
 
 
@@ -313,5 +317,5 @@ def main(argv: Sequence[str]) -> int:
     try:
         return asyncio.run(_main(options))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130

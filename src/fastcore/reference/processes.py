@@ -43,16 +43,30 @@ class Cost(NamedTuple):
 class Process:
     """A child `python -m fastcore ...` whose output goes to a log file.
 
+    Args:
+        ready: the URL that answers 200 as soon as the child can be used; entering waits for it.
+        arguments: the words after `fastcore`.
+
     Raises:
-        RuntimeError: from `wait_for`, when the child ended or was not ready in time; the message ends with its log.
+        RuntimeError: the child ended or was not ready in time; the message ends with its log.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, ready: str, *arguments: str) -> None:
+        self._ready = ready
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
-        self._log = tempfile.mkstemp(prefix="fastcore-", suffix=".log")
+        self._log = (-1, "")
 
     async def __aenter__(self) -> Self:
+        self._log = tempfile.mkstemp(prefix="fastcore-", suffix=".log")
+        try:
+            await self._start()
+        except BaseException:  # also Ctrl-C while it starts
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fastcore", *self._arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=self._log[0], stderr=asyncio.subprocess.STDOUT,
@@ -60,12 +74,15 @@ class Process:
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )  # fmt: skip
-        return self
+        await self.wait_for(self._ready)
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-        os.close(self._log[0])
-        os.unlink(self._log[1])
+        try:
+            if self._process is not None:
+                await self.stop()
+        finally:
+            os.close(self._log[0])
+            os.unlink(self._log[1])
 
     async def stop(self, grace: float = 15.0) -> int:
         """End it as an operator would, with SIGTERM; its exit status. It is killed after `grace` seconds."""
@@ -109,12 +126,9 @@ class Server(Process):
         self.url = f"http://127.0.0.1:{port}"
         self.kubeconfig = folder / "embedded.kubeconfig"
         off = [word for name in without for word in ("--without", name)]
-        super().__init__("apiserver", "--port", str(port), "--kubeconfig", str(self.kubeconfig), *off)
-
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        await self.wait_for(f"{self.url}/readyz")
-        return self
+        super().__init__(
+            f"{self.url}/readyz", "apiserver", "--port", str(port), "--kubeconfig", str(self.kubeconfig), *off
+        )
 
 
 class Controller(Process):
@@ -122,12 +136,7 @@ class Controller(Process):
 
     def __init__(self, *arguments: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        super().__init__("run", "--metrics-addr", self.url.removeprefix("http://"), *arguments)
-
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        await self.wait_for(f"{self.url}/readyz")
-        return self
+        super().__init__(f"{self.url}/readyz", "run", "--metrics-addr", self.url.removeprefix("http://"), *arguments)
 
     async def cost(self) -> Cost:
         """What it has used so far."""
