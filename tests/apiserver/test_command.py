@@ -45,9 +45,17 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "/clusters/" in text
 
 
-def test_bad_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--history", "0"]) == 2
-    assert "history must be at least 1, not 0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--history", "0", "history must be at least 1, not 0"),
+        ("--port", "99999", "port must be in 0..65535, not 99999"),
+        ("--bookmark-period", "nan", "bookmark_period must be more than 0 s, and finite, not nan"),
+    ],
+)
+def test_bad_setting(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option, value]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_port_is_taken(capsys: pytest.CaptureFixture[str], embedded: APIServer) -> None:

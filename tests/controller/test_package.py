@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import fastcore.controller
 
 
@@ -32,3 +34,11 @@ def test_a_manager_without_metrics_needs_neither_kubernetes_nor_prometheus() -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["fastcore.controller import Client", "fastcore.testing.apiserver import APIServer"])
+def test_a_missing_package_is_an_error_that_says_what_to_install(name: str) -> None:
+    code = f"import sys; sys.modules['msgspec'] = None; from {name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'fastcore-k8s[controller]'" in done.stderr

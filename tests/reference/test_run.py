@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from fastcore.controller.model import CONFIG_MAP, SECRET
 from fastcore.controller.workspace import Workspace
 from fastcore.reference import MANIFESTS, run
 from fastcore.reference.webapp import WEBAPP
+from fastcore.testing.apiserver import APIServer
 from fastcore.testing.kube import KubeServer, free_port
 from reference.conftest import Load
 from reference.world import World, install_crd, world
@@ -55,6 +58,21 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path, capsys: pytest.C
     error = capsys.readouterr().err
     assert server in error
     assert "while listing webapps.apps.fastcore.dev" in error
+
+
+def test_a_taken_metrics_address_says_how_to_choose_another(
+    tmp_path: Path, api_server: APIServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = kubeconfig(tmp_path, api_server.url)
+    create = urllib.request.Request(f"{api_server.url}/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    create.add_header("Content-Type", "application/yaml")
+    urllib.request.urlopen(create, (MANIFESTS / "crd.yaml").read_bytes(), timeout=10).close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert run.main(["--kubeconfig", path, "--metrics-addr", address]) == 1
+    error = capsys.readouterr().err
+    assert address.split(":")[1] in error
+    assert "--metrics-addr HOST:PORT" in error
 
 
 @pytest.mark.parametrize(

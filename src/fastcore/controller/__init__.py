@@ -85,7 +85,11 @@ def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{module}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        error.add_note("fastcore.controller needs more packages: pip install 'fastcore-k8s[controller]'")
+        raise
     globals()[name] = value
     return value
 

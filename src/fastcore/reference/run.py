@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from fastcore.reference.webapp import WEBAPP
 log = logging.getLogger("fastcore.run")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)  # nothing can listen there
 
 
 class NotPrepared(FastcoreError):
@@ -38,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, NotPrepared) as error:
         return _fail(error, EXIT_USAGE)
     except (ApiError, CacheSyncTimeout, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ADDRESS:
+            error.add_note("choose another address with --metrics-addr HOST:PORT, or 0 for none")
         return _fail(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return 130

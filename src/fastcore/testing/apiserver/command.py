@@ -32,14 +32,24 @@ def parser(prog: str = "fastcore apiserver") -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("--port", type=int, default=0, help="TCP port on loopback; 0, the default, takes a free one")
+    out.add_argument(
+        "--port", type=int, default=0, metavar="N", help="TCP port on loopback; 0, the default, takes a free one"
+    )
     out.add_argument("--kubeconfig", metavar="PATH", help="write a kubeconfig there, readable by you only")
     out.add_argument("--token", help="bearer token that every request must carry (default: none needed)")
     out.add_argument(
-        "--bookmark-period", type=float, default=60.0, metavar="SECONDS", help="time between watch bookmarks"
+        "--bookmark-period",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time between watch bookmarks (default 60)",
     )
     out.add_argument(
-        "--history", type=int, default=20_000, metavar="EVENTS", help="events kept for each kind; older ones answer 410"
+        "--history",
+        type=int,
+        default=20_000,
+        metavar="EVENTS",
+        help="events kept for each kind (default 20000); older ones answer 410",
     )
     out.add_argument(
         "--without",

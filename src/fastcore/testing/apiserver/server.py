@@ -1,6 +1,7 @@
 """The API on real HTTP: a server in a thread of its own, or in the caller's event loop."""
 
 import asyncio
+import math
 import os
 import random
 import threading
@@ -29,7 +30,7 @@ class APIServer:
     objects as before, like a server that was down for a while.
 
     Args:
-        port: TCP port, 0 for a free one.
+        port: TCP port, 0 for a free one, up to 65535.
         host: address to bind; loopback unless you know better.
         token: bearer token that requests must carry; None: none.
         history: events kept for each kind, > 0; watches and lists from before answer 410.
@@ -44,6 +45,7 @@ class APIServer:
         api: the API behind it; to be touched in the server's thread only (`call`).
 
     Raises:
+        ValueError: a number is out of its range.
         OSError: the port is taken.
 
     Example:
@@ -65,8 +67,10 @@ class APIServer:
         controllers: tuple[str, ...] = BUILT_IN_CONTROLLERS,
         settings: Settings | None = None,
     ) -> None:
-        if bookmark_period <= 0:
-            raise ValueError(f"bookmark_period must be more than 0 s, not {bookmark_period}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0..65535, not {port}")
+        if not 0 < bookmark_period < math.inf:
+            raise ValueError(f"bookmark_period must be more than 0 s, and finite, not {bookmark_period}")
         if watch_buffer < 1:
             raise ValueError(f"watch_buffer must be at least 1, not {watch_buffer}")
         self._host = host
