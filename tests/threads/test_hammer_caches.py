@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -105,3 +106,44 @@ def test_cache_iterator(make: Any, scale: int) -> None:
 
         crew(lambda number, iterator=iterator, got=got: got[number].extend(iterator))
         assert sorted(itertools.chain(*got)) == list(range(100))
+
+
+def test_cached_functions(scale: int) -> None:
+    """Threads that call cached functions and methods get what the function returns, and a load that runs is shared."""
+    calls = Counter[int]()
+
+    @public_face.cached(public_face.LRUCache(8), info=True)
+    def square(n: int, *, exact: bool = True) -> int:
+        if n == 7:
+            raise OSError(n)
+        return n * n
+
+    @public_face.cached(public_face.LRUCache(1000))
+    def once(n: int) -> int:
+        calls[n] += 1
+        return n
+
+    class Service:
+        def __init__(self) -> None:
+            self.cache = public_face.TTLCache(8, 0.0005)
+
+        @public_face.cachedmethod(lambda self: self.cache)
+        def double(self, n: int) -> int:
+            return 2 * n
+
+    service = Service()
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for step in range(2000 * scale):
+            n = chance.randrange(12)
+            with contextlib.suppress(OSError):
+                assert square(n) == square(n, exact=False) == n * n
+            assert service.double(n) == 2 * n
+            assert once(step % 1000) == step % 1000
+            if step % 100 == 0:
+                square.cache_info()
+                square.cache_clear()
+
+    crew(work)
+    assert calls == dict.fromkeys(range(1000), 1)
