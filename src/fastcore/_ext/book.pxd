@@ -79,6 +79,6 @@ cdef class Book:
     cdef int delay(self, Entry entry, int64_t due, int priority) except -1
     cdef int mark(self, Entry entry, int64_t now) except -1
     cdef int push(self, Entry entry, int64_t now) except -1
-    cdef int drop(self, object key, Entry entry) except -1
+    cdef int put_back(self, object key, Entry gone) except -1
     cdef void dismiss(self, Entry entry) noexcept
     cdef void keep(self, Entry entry) noexcept

@@ -13,8 +13,9 @@ A book belongs to one queue and is only used inside that queue's critical sectio
 it tells the crowd whom to wake.
 
 User code runs: in a key's `__hash__` and `__eq__`, on the dict call that opens an operation (nothing has changed yet)
-and on the `pop` in `drop`, while the entry still counts as being processed. Dict calls may let other threads in on a
-free-threaded build, so that after each of them the entry's state is read anew. Entries leave the dict in `drop` alone.
+and on the `pop` in `finish`, while the entry still counts as being processed. Dict calls may let other threads in on a
+free-threaded build, so that after each of them the entry's state is read anew. Entries leave the dict in `finish`
+alone. One is used again only while nobody else holds it: a call that user code interrupts may.
 """
 
 cimport cython
@@ -132,7 +133,7 @@ cdef class Book:
 
     cdef Entry finish(self, object key, int64_t now):
         """The entry whose processing has ended, or None if it is not being processed."""
-        cdef Entry entry = None
+        cdef Entry entry = None, gone
         if self.running and (<Entry>self.processing.next.owner).key is key:
             entry = <Entry>self.processing.next.owner       # most often it is the oldest; this spares a look-up
         if entry is None or not entry.settled:
@@ -140,7 +141,13 @@ cdef class Book:
         if entry is None or not entry.state & PROCESSING:
             return None
         if entry.state == PROCESSING:
-            self.drop(key, entry)
+            entry.settled = False
+            gone = self.items.pop(key, None)
+            if gone is entry and entry.state == PROCESSING:
+                entry.group.members -= 1
+            elif gone is not None:
+                self.put_back(key, gone)
+            gone = None     # for `keep`
             if not entry.state & PROCESSING:
                 return entry
         now = self.advance(now)
@@ -281,20 +288,15 @@ cdef class Book:
             self.crowd.signal()
         return 0
 
-    cdef int drop(self, object key, Entry entry) except -1:
-        """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        cdef Entry gone, kept = None
-        entry.settled = False
-        gone = self.items.pop(key, None)
-        if gone is entry and entry.state == PROCESSING:
-            entry.group.members -= 1
-        elif gone is not None:
-            gone.settled = False
-            try:
-                kept = self.items.setdefault(key, gone)
-            finally:
-                if kept is not gone:
-                    self.dismiss(gone)
+    cdef int put_back(self, object key, Entry gone) except -1:
+        """Undo the removal of an entry that `__eq__` has used meanwhile, unless a new one has taken its place."""
+        cdef Entry kept = None
+        gone.settled = False
+        try:
+            kept = self.items.setdefault(key, gone)
+        finally:
+            if kept is not gone:
+                self.dismiss(gone)
         return 0
 
     cdef void dismiss(self, Entry entry) noexcept:

@@ -58,7 +58,7 @@ cdef int64_t timeout_ns(object timeout) except? -1:
     return to_ns(timeout)
 
 
-cdef long long to_priority(object priority) except? -1:
+cdef inline long long to_priority(object priority) except? -1:
     cdef int overflow = 0
     cdef long long value = PyLong_AsLongLongAndOverflow(priority, &overflow)
     if overflow or value < INT32_MIN or value > INT32_MAX:
@@ -212,27 +212,10 @@ cdef class WorkQueue:
             ShutDown: the queue is shut down and no key is ready.
         """
         cdef int64_t limit = -1 if timeout is None else timeout_ns(timeout)
-        cdef int64_t deadline, pause
-        cdef Waiter waiter = None, previous
         cdef Entry entry = self._take_or_wait(None, None)
-        if entry is not None:
-            return entry.key
-        deadline = -1 if limit < 0 else monotonic_ns() + min(limit, INT64_MAX // 2)
-        try:
-            while True:
-                previous = waiter
-                waiter = Waiter()
-                entry = self._take_or_wait(waiter, previous)
-                if entry is not None:
-                    return entry.key
-                pause = min(waiter.pause, THREAD_RECHECK_NS)
-                if deadline >= 0:
-                    pause = min(pause, deadline - monotonic_ns())
-                    if pause <= 0:
-                        raise WaitTimeout(f"no key within {timeout} s")
-                waiter.block(pause)
-        finally:
-            self._leave(waiter)
+        if entry is None:
+            entry = self._wait(timeout, limit)
+        return entry.key
 
     async def aget(self):
         """Take the next key as `get` does, without blocking the event loop; cancelling loses no key."""
@@ -365,8 +348,9 @@ cdef class WorkQueue:
     # Inside: these take the section
 
     cdef inline int64_t _read(self) except? -1:
-        if self.clock is None:
-            return monotonic_ns()
+        return monotonic_ns() if self.clock is None else self._call_clock()
+
+    cdef int64_t _call_clock(self) except? -1:
         return PyNumber_Index(self.clock())
 
     cdef bint _shut(self) noexcept:
@@ -423,6 +407,28 @@ cdef class WorkQueue:
         if ended:
             raise ShutDown(f"the queue {self.name!r} is shut down and holds no more keys")
         return entry
+
+    cdef Entry _wait(self, object timeout, int64_t limit):
+        """Take a key, blocking the thread for up to `limit` nanoseconds; negative is without limit."""
+        cdef int64_t deadline = -1 if limit < 0 else monotonic_ns() + min(limit, INT64_MAX // 2)
+        cdef int64_t pause
+        cdef Waiter waiter = None, previous
+        cdef Entry entry
+        try:
+            while True:
+                previous = waiter
+                waiter = Waiter()
+                entry = self._take_or_wait(waiter, previous)
+                if entry is not None:
+                    return entry
+                pause = min(waiter.pause, THREAD_RECHECK_NS)
+                if deadline >= 0:
+                    pause = min(pause, deadline - monotonic_ns())
+                    if pause <= 0:
+                        raise WaitTimeout(f"no key within {timeout} s")
+                waiter.block(pause)
+        finally:
+            self._leave(waiter)
 
     cdef int _leave(self, Waiter waiter) except -1:
         """Stop waiting, and let another consumer see to what is there, or to the next delayed key."""
