@@ -34,10 +34,10 @@ def test_every_primitive_has_a_page_with_an_example() -> None:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_example(code: str) -> None:
-    """Each example stands alone."""
+def test_example(code: str, tmp_path: Path) -> None:
+    """Each example stands alone, and writes where it runs at most."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

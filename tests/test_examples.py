@@ -79,7 +79,7 @@ def test_own_controller(kubeconfig: str, api: client.CoreV1Api) -> None:
         wait_until(lambda: limits() is not None, process)
         process.terminate()
         output, _ = process.communicate(timeout=30)
-        assert process.returncode == 0, output
+        assert process.returncode == 0 or sys.platform == "win32", output  # there it is killed
 
 
 def test_kopf_operator(kubeconfig: str, api: client.CoreV1Api) -> None:

@@ -91,7 +91,7 @@ def runner(kubeconfig: str, home: Path) -> Kubectl:
         done = subprocess.run(
             ["kubectl", *arguments],
             input=None if stdin is None else json.dumps(stdin),
-            env={"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig, "HOME": str(home)},
+            env={**os.environ, "KUBECONFIG": kubeconfig, "HOME": str(home), "USERPROFILE": str(home)},
             capture_output=True,
             text=True,
             timeout=60,
