@@ -42,6 +42,16 @@ def test_arguments_reach_the_key_and_the_function(impl, args, kwargs):
     assert list(cache) == [hashkey(*args, **kwargs)]
 
 
+def test_arguments_with_the_same_hash(impl):
+    """-1 and -2 have one hash, and so have the keys made of them; equal arguments need not be the same object."""
+    cache = impl.lru.LRUCache(10)
+    function = wrapped(impl, lambda *args: args, cache)
+    for _ in range(2):
+        for args in ((-1,), (-2,), (-1, -2), (-2, -1), (float("-1"),)):
+            assert function(*args) == args
+    assert len(cache) == 4
+
+
 def test_a_key_of_ones_own_gets_every_call(impl):
     cache = {}
     function = wrapped(impl, everything, cache, make_key=lambda *args, **kwargs: len(args) + len(kwargs), plain=False)
