@@ -78,6 +78,13 @@ def test_doctor_detects_the_name_clash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip uninstall fastcore fastcore-k8s && pip install fastcore-k8s" in finding.text
 
 
+def test_doctor_says_what_the_runtime_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None if name == "msgspec" else object())
+    finding = doctor.runtime()
+    assert finding.level == "info"
+    assert "pip install 'fastcore-k8s[controller]' (missing: msgspec)" in finding.text
+
+
 def test_doctor_names_a_missing_extension(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.pkgutil, "iter_modules", lambda path: [])
     levels = {finding.text.split("'")[1]: finding.level for finding in doctor.extensions() if "missing" in finding.text}

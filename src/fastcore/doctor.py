@@ -15,13 +15,8 @@ DISTRIBUTION = "fastcore-k8s"
 # The unrelated distribution with the same import name: whichever is installed last overwrites the other's files.
 NAMESAKE = "fastcore"
 
-EXTRAS = {
-    "controller": ("kubernetes", "aiohttp", "msgspec", "rich"),
-    "redis": ("redis",),
-    "etcd": ("aetcd",),
-    "postgres": ("psycopg", "psycopg_pool"),
-    "tracing": ("opentelemetry",),
-}
+# What the extra [controller] brings on every system.
+RUNTIME = ("aiohttp", "kubernetes", "msgspec", "rich")
 
 
 class Finding(NamedTuple):
@@ -68,14 +63,16 @@ def extensions() -> Iterator[Finding]:
         )
 
 
-def extras() -> Iterator[Finding]:
-    """Which extras are installed."""
-    for extra, modules in EXTRAS.items():
-        missing = [name for name in modules if util.find_spec(name) is None]
-        if not missing:
-            yield Finding("ok", f"extra [{extra}] is installed")
-        else:
-            yield Finding("info", f"extra [{extra}] is not installed: pip install '{DISTRIBUTION}[{extra}]'")
+def runtime() -> Finding:
+    """Whether the controller runtime has the packages that it needs."""
+    missing = [name for name in RUNTIME if util.find_spec(name) is None]
+    if not missing:
+        return Finding("ok", "the controller runtime has the packages that it needs")
+    return Finding(
+        "info",
+        "only the primitives can be used; for the controller runtime, its API server and the demo: "
+        f"pip install '{DISTRIBUTION}[controller]' (missing: {', '.join(missing)})",
+    )
 
 
 def environment() -> Iterator[Finding]:
@@ -96,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     ).parse_args(argv)
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     print(f"fastcore {__version__} on {interpreter}, {platform.platform()}")
-    findings = [namesake(), *extensions(), *extras(), *environment()]
+    findings = [namesake(), *extensions(), runtime(), *environment()]
     for finding in findings:
         print(f"  {finding.level:<6}{finding.text}")
     return int(any(finding.level == "error" for finding in findings))
