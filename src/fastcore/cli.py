@@ -17,19 +17,17 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command(
-        "fastcore.reference.demo", "run the whole scenario and print what it cost; starts its own API server"
-    ),
-    "run": Command("fastcore.reference.run", "run the reference controller against a cluster"),
-    "apiserver": Command("fastcore.testing.apiserver", "run the embedded Kubernetes API server on loopback"),
-    "doctor": Command("fastcore.doctor", "check this installation and say what is wrong with it"),
+    "demo": Command("fastcore.reference.demo", "the whole scenario, and what it cost; needs no cluster"),
+    "run": Command("fastcore.reference.run", "the reference controller against a cluster"),
+    "apiserver": Command("fastcore.testing.apiserver", "the embedded Kubernetes API server, on loopback"),
+    "doctor": Command("fastcore.doctor", "checks this installation; says what is wrong with it"),
 }
 
 EPILOG = """\
 First steps:
-  fastcore demo                        see a controller converge 500 objects, in half a minute
-  fastcore demo --serve                ... and keep it running for a look with kubectl
-  fastcore run --context my-cluster    run the reference controller on a cluster of yours
+  fastcore demo                      a controller converges 500 objects
+  fastcore demo --serve              ... and keeps running, to look at with kubectl
+  fastcore run --context my-cluster  the reference controller on a cluster of yours
 
 Every subcommand explains itself: fastcore COMMAND --help
 """
@@ -46,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     result.add_argument("--version", action="version", version=f"fastcore {__version__}")
-    lines = "\n".join(f"  {name:<12} {command.help}" for name, command in COMMANDS.items())
+    lines = "\n".join(f"  {name:<10} {command.help}" for name, command in COMMANDS.items())
     result.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=f"one of:\n{lines}")
     result.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="see fastcore COMMAND --help")
     return result

@@ -51,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastcore run",
-        description="Run the reference controller: each WebApp gets a ConfigMap, a Deployment and a status.",
-        epilog=f"The manifests are in {MANIFESTS}: kubectl apply -f {MANIFESTS / 'crd.yaml'}",
+        description="Run the reference controller: each WebApp gets a ConfigMap, a Deployment and\na status. "
+        "Exit status: 0 ended in order, 1 failed, 2 misused or not configured.",
+        epilog=f"The cluster has to know WebApps first; the other manifests are beside this one:\n"
+        f"  kubectl apply -f {MANIFESTS / 'crd.yaml'}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kubeconfig", metavar="PATH", help="default: $KUBECONFIG, ~/.kube/config, then the pod's own")
     where = parser.add_mutually_exclusive_group()
@@ -98,10 +101,10 @@ async def _run(options: argparse.Namespace) -> None:
 
 async def _workspaces(options: argparse.Namespace) -> Workspaces:
     if options.context:
-        return await Workspaces.for_contexts(options.context, options.kubeconfig)
+        return await Workspaces.for_contexts(dict.fromkeys(options.context), options.kubeconfig)
     config = await ClientConfig.load(options.kubeconfig)
     if options.workspace:
-        return await Workspaces.for_server(config, options.workspace)
+        return await Workspaces.for_server(config, dict.fromkeys(options.workspace))
     return Workspaces.whole_server(config)
 
 
@@ -112,7 +115,7 @@ async def check_access(workspace: Workspace) -> None:
         NotPrepared: the CRD or a right is missing.
         ApiError: the server cannot be asked.
     """
-    server = workspace.client.config.server + workspace.client.prefix
+    server = workspace.client.config.address + workspace.client.prefix
     for kind in (WEBAPP, CONFIG_MAP, DEPLOYMENT):
         try:
             await workspace.client.request("GET", kind.path(workspace.namespace), params={"limit": 1})

@@ -17,10 +17,14 @@ Everything is kept in memory: when the command ends, all objects are gone.
   kubectl create configmap hello --from-literal=a=b
   kubectl get configmaps --watch
 
-Workspaces are whole clusters of their own below /clusters/NAME; they come into being when first used:
+Workspaces are whole clusters of their own below /clusters/NAME; they come into
+being when first used:
 
   kubectl --server http://127.0.0.1:PORT/clusters/team-a get namespaces
-  curl 'http://127.0.0.1:PORT/clusters/*/api/v1/configmaps'        all workspaces at once, to list and watch
+
+All workspaces at once, to list and watch:
+
+  curl 'http://127.0.0.1:PORT/clusters/*/api/v1/configmaps'
 """
 
 
