@@ -219,3 +219,39 @@ def test_checks_name_what_failed() -> None:
     checks["informers"] = lambda: None
     assert page(request())[:2] == (200, b"ok\n")
     assert page(request()._replace(query={"verbose": [""]})).body == b"[+] ping ok\n[+] informers ok\nok\n"
+
+
+async def deaf(server: HttpServer) -> asyncio.StreamWriter:
+    """A connection whose client asks for much and reads nothing."""
+    server.route("/much", lambda request: HttpResponse(200, bytes(1 << 20)))
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+    writer.write(get("/much").replace("\n", "\r\n").encode() * 50)
+    await writer.drain()
+    await asyncio.sleep(0.2)  # until no more fits between the two
+    return writer
+
+
+async def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
+    """Everything started can be stopped."""
+    async with Served() as server:
+        writer = await deaf(server)
+        async with asyncio.timeout(5):
+            await server.stop()
+        writer.transport.abort()
+
+
+async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server bounds the time that a client can hold a connection."""
+    monkeypatch.setattr(server_module, "WRITE_TIMEOUT_S", 0.01)
+    async with Served() as server:
+        writer = await deaf(server)
+        async with asyncio.timeout(5):
+            while server._connections:
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+
+
+async def test_an_address_that_is_none_is_a_bad_request() -> None:
+    """A target that cannot be parsed is answered, not an error in the log."""
+    async with Served() as server:
+        assert (await ask(server.port, get("//[")))[0] == 400

@@ -21,6 +21,7 @@ log = logging.getLogger("fastcore.observe")
 MAX_HEAD_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
 HEAD_TIMEOUT_S = 10.0
+WRITE_TIMEOUT_S = 30.0  # for one answer to be taken
 IDLE_TIMEOUT_S = 75.0  # above the usual scrape interval of 15 to 60 s
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -136,9 +137,11 @@ class HttpServer:
             else:
                 await self._serve(reader, writer)
         except (ConnectionError, TimeoutError):
-            pass  # the client went away or said nothing
+            writer.transport.abort()  # the client went away, said nothing, or does not take its answer
         except asyncio.CancelledError:
-            pass  # stop(): this task is the connection, nobody waits for its result
+            # stop(): this task is the connection, nobody waits for its result. Nor may it wait for a client that does
+            # not read, as a close that first sends what is left would.
+            writer.transport.abort()
         finally:
             self._connections.discard(task)
             writer.close()
@@ -160,7 +163,8 @@ class HttpServer:
             except _BadRequest as error:
                 keep, response, request = False, _plain(error.status), None
             _write(writer, response, keep=keep, head_only=request is not None and request.method == "HEAD")
-            await writer.drain()
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await writer.drain()
             timeout = IDLE_TIMEOUT_S
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -193,7 +197,10 @@ def _parse(head: bytes) -> tuple[HttpRequest, bool]:
             headers[name.lower()] = value.strip()
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         raise _BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        raise _BadRequest(HTTPStatus.BAD_REQUEST) from None
     keep = version != "HTTP/1.0" and headers.get("connection", "").lower() != "close"
     return HttpRequest(method, unquote(parts.path), parse_qs(parts.query, keep_blank_values=True), headers), keep
 
