@@ -598,3 +598,23 @@ async def test_nothing_is_left_open_on_a_real_server(kube_server):
         o for o in gc.get_objects() if isinstance(o, asyncio.Transport) and "_SSLProtocol" in type(o).__name__
     ]
     assert [t for t in transports if t.get_extra_info("socket").fileno() >= 0] == []
+
+
+async def test_passwords_in_urls_reach_neither_errors_nor_metrics():
+    """Secrets never reach logs or metrics: not that of a proxy, nor one in the server's URL."""
+
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = ClientConfig("https://bob:hidden-1@192.0.2.1:6443", proxy=f"http://eve:hidden-2@127.0.0.1:{port}")
+    async with Client(config) as client:
+        with pytest.raises(ConnectionFailed, match="GET to 192.0.2.1:6443 failed: .*407") as caught:
+            await client.request("GET", "/version")
+        assert "hidden" not in f"{caught.value} {client.stats} {config!r}"
+    server.close()
+    await server.wait_closed()

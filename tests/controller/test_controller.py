@@ -539,3 +539,32 @@ def test_a_bound_belongs_to_its_bucket() -> None:
     assert len(RECONCILE_BUCKETS) == 40
     assert (histogram.counts[0], histogram.counts[1], histogram.counts[39], histogram.counts[40]) == (2, 1, 1, 1)
     assert histogram.sum == pytest.approx(121.0101)
+
+
+async def test_a_plain_reconciler_that_runs_out_of_items_fails_and_does_not_hang_its_key() -> None:
+    """CT-5: StopIteration, as of `next()` without a default, cannot be the result of a future."""
+    calls: list[Request] = []
+
+    def reconcile(ctx: Context, request: Request) -> None:
+        calls.append(request)
+        if len(calls) == 1:
+            next(iter(()))
+
+    controller = make(reconcile)
+    controller.enqueue(ONE)
+    async with running(controller):
+        await until(lambda: controller.counters.success == 1)
+    assert calls == [ONE, ONE]
+    assert controller.counters.error == 1
+
+
+async def test_causes_of_a_workspace_that_is_not_ours_are_not_kept() -> None:
+    """Nothing grows with keys that are dropped."""
+    reconcile, calls = recorder()
+    controller = make(reconcile)
+    controller.enqueue(Request("elsewhere", "default", "one"), cause=1)
+    controller.enqueue(ONE)
+    async with running(controller):
+        await until(lambda: controller.counters.success == 1 and not len(controller.queue))
+    assert calls == [ONE]
+    assert not controller._causes

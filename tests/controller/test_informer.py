@@ -475,3 +475,20 @@ async def test_objects_that_went_while_nobody_watched_are_told_as_deleted(kube_s
             ["initial", "goes"],
             ["initial", "stays"],
         ]
+
+
+async def test_observe_ignores_an_answer_of_another_kind():
+    """The answer of a write to /scale is a Scale, and that of a deletion a Status: neither belongs in the cache."""
+    async with informing(listing([A1], "1"), HOLD) as informer:
+        informer.observe({"kind": "Scale", "metadata": {"namespace": "default", "name": "a", "resourceVersion": "2"}})
+        informer.observe({"kind": "Status", "metadata": {}, "status": "Success"})
+        assert informer.list() == [A1]
+
+
+@pytest.mark.parametrize("junk", [{}, {"metadata": None}, {"metadata": {"resourceVersion": "2"}}])
+async def test_objects_that_are_none_do_not_end_the_informer(junk):
+    """What a broken proxy or server sends is an error of that request, which is retried."""
+    steps = [listing([junk], "1"), listing([A1], "1"), stream(event("ADDED", junk)), listing([A1, B2], "3"), HOLD]
+    async with informing(*steps, sync=False) as informer:
+        await until(lambda: len(informer.list()) == 2)
+        assert informer.stats().failures == 2

@@ -27,7 +27,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ConnectionFailed, DecodeError, ServerError
 from fastcore.controller.model import CONFIG_MAP
-from fastcore.controller.reflector import Backoff, Reflector
+from fastcore.controller.reflector import MAX_RETRY_AFTER_S, Backoff, Reflector
 
 A1, A2, A3 = config_map("a", 1), config_map("a", 2), config_map("a", 3)
 B4 = config_map("b", 4)
@@ -440,3 +440,11 @@ async def test_a_real_410_is_survived(kube_server):
         assert reflector.stats.lists == 1
         gone = client.stats.get(("410", "GET", client.config.server.removeprefix("https://")), 0)
         assert gone + reflector.stats.events.get("ERROR", 0) >= 1, "the server did not answer 410"
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e9"])
+async def test_a_server_cannot_send_the_reflector_to_sleep_for_ever(seconds):
+    """LI-1: its time is respected, within reason: a wrong date or clock must not stop the watch for days."""
+    async with reflecting(failure(429, Retry_After=seconds), listing([A1], "1"), HOLD) as run:
+        await until(lambda: bool(run.sink.calls))
+        assert run.waits == [MAX_RETRY_AFTER_S]

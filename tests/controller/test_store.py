@@ -397,3 +397,12 @@ def test_any_order_of_events_answers_and_lists(partial):
         except AssertionError as error:
             error.add_note(f"seed {seed}: {', '.join(history.trail)}")
             raise
+
+
+def test_a_server_that_begins_anew_takes_our_writes_with_it():
+    """A list older than what the watch has brought is another history, in which a write of ours never happened."""
+    store = at(5, A1)
+    store.observe(config_map("b", 9))
+    assert store.replace([], "3") == [Change(A1, None), Change(config_map("b", 9), None)]
+    assert store.objects == {}
+    assert feed(store, "ADDED", config_map("b", 4)) == [Change(None, config_map("b", 4))]

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns
 from fastcore.errors import FastcoreError
@@ -168,8 +169,14 @@ class ClientConfig:
             self.ssl_context = context
         self._next_check = self._clock() + _CHECK_NS
 
+    @property
+    def address(self) -> str:
+        """`server` without a user and password, for people to see."""
+        at = urlsplit(self.server)
+        return at._replace(netloc=at.netloc.rpartition("@")[2]).geturl()
+
     def __repr__(self) -> str:
-        return f"ClientConfig({self.server!r}, namespace={self.namespace!r})"
+        return f"ClientConfig({self.address!r}, namespace={self.namespace!r})"
 
 
 class _Credentials:

@@ -189,6 +189,7 @@ class Controller:
         counters = self.counters
         scope = self._scopes.get(request.workspace)
         if scope is None:
+            self._causes.pop(request, None)
             log.error("controller %s: %s is in no workspace of this manager: dropped", self.name, request)
             return
         timeout = self.options.reconcile_timeout
@@ -232,7 +233,7 @@ class Controller:
                     raise
         else:
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._executor, self._reconciler, context, request)
+            result = await loop.run_in_executor(self._executor, self._call, context, request)
         if result is None:
             return _NOTHING
         if not isinstance(result, Result):
@@ -240,6 +241,13 @@ class Controller:
                 result.close()
             raise TypeError(f"a reconciler returns a Result or None, not {result!r}")
         return result
+
+    def _call(self, context: Context, request: Request) -> Any:
+        """The plain reconciler. No future can hold a StopIteration: whoever awaits it would wait for ever."""
+        try:
+            return self._reconciler(context, request)
+        except StopIteration as error:
+            raise RuntimeError("the reconciler raised StopIteration") from error
 
     def _succeeded(self, request: Request, result: Result) -> None:
         """CT-3: forget the failures, then delay if asked to."""

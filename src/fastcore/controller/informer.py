@@ -256,8 +256,10 @@ class Informer:
         same version then changes nothing.
 
         Args:
-            obj: as the server answered, of this kind; it is not changed.
+            obj: as the server answered; it is not changed. One of another kind is ignored.
         """
+        if obj.get("kind", self.kind.kind) != self.kind.kind:
+            return  # of a write to /scale, say
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return
         mine = {**obj, "metadata": dict(obj["metadata"])} if self._shallow else deepcopy(obj)

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _SHORT_NS = NS_PER_S  # RF-6: a watch that is shorter and brought nothing has failed
 _SERVER_ERRORS_NS = 60 * NS_PER_S  # RF-5: so long 5xx answers keep the position, then a list is due
 _LIST_TIMEOUT_S = 60.0
+MAX_RETRY_AFTER_S = 300.0  # servers ask for up to 32 s (LI-2); more comes of a wrong date or clock
 
 
 class Sink(Protocol):
@@ -185,6 +186,8 @@ class Reflector:
                 timeout=_LIST_TIMEOUT_S,
                 retries=0,
             )
+            for item in listing.items:
+                _check(item)
         except (ApiError, ConfigError) as error:
             if start and isinstance(error, ApiError) and _unavailable(error):
                 self._list_from = ""
@@ -238,6 +241,8 @@ class Reflector:
                 stats.active_ns = self._clock()
                 if change == "ERROR":
                     raise _watch_error(obj)
+                if change != "BOOKMARK":
+                    _check(obj)
                 settled = settled or change != "ADDED"
                 if settled:
                     self._position = self._list_from = revision = _revision(obj)
@@ -279,7 +284,8 @@ class Reflector:
     def _failed(self, what: str, error: Exception) -> float:
         self.stats.failures += 1
         self.stats.last_error = error
-        wait = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
+        asked = min(getattr(error, "retry_after", None) or 0.0, MAX_RETRY_AFTER_S)
+        wait = max(self._backoff.next(), asked)
         log.warning("%s: %s failed, next try in %.1f s: %s", self, what, wait, error)
         return wait
 
@@ -309,6 +315,12 @@ def _revision(obj: Resource) -> str:
         return str(obj["metadata"]["resourceVersion"])
     except (KeyError, TypeError) as error:
         raise DecodeError("the watch sent an object without a resourceVersion") from error
+
+
+def _check(obj: Resource) -> None:
+    meta = obj.get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+        raise DecodeError("the server sent an object without a name")
 
 
 def _watch_error(status: Resource) -> ApiError:

@@ -43,11 +43,16 @@ class Store:
         self._indexes: dict[str, _Index] = {}
 
     def replace(self, items: Iterable[Resource], revision_: str) -> list[Change]:
-        """The collection is exactly `items`, but for our own writes that are newer than `revision_` (RF-9)."""
-        listed = parse_revision(revision_)
+        """The collection is exactly `items`, but for our own writes that are newer than `revision_` (RF-9).
+
+        A revision before that of the watch is another history, of a server restored or begun anew: no write of ours
+        outlives that.
+        """
+        listed, seen = parse_revision(revision_), parse_revision(self.revision)
+        same_history = listed is not None and (seen is None or listed >= seen)
         new = {key_of(item): item for item in items}
         for key, ours in list(self._ahead.items()):
-            if listed is not None and ours > listed:
+            if same_history and listed is not None and ours > listed:
                 new[key] = self.objects[key]
             else:
                 del self._ahead[key]

@@ -104,7 +104,7 @@ class Transport:
         if max_connections < 1:
             raise ValueError(f"max_connections must be >= 1, not {max_connections!r}")
         self.config = config
-        self.host = urlsplit(config.server).netloc
+        self.host = urlsplit(config.address).netloc
         self.stats: dict[tuple[str, str, str], int] = {}
         self._headers = {**_ACCEPT, "User-Agent": user_agent}
         self._slots = asyncio.Semaphore(max_connections)
@@ -195,6 +195,8 @@ class Transport:
         self._count("<error>", method)
         if isinstance(error, ConnectionFailed):
             return error
+        if isinstance(error, aiohttp.ClientResponseError):  # its text has the URL, a proxy's with its password
+            return ConnectionFailed(f"{method} to {self.host} failed: {error.status} {error.message}")
         return ConnectionFailed(f"{method} to {self.host} failed: {error or type(error).__name__}")
 
     def _count(self, code: str, method: str) -> None:

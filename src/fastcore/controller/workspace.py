@@ -34,7 +34,7 @@ class Workspace:
         self.namespace = namespace
 
     def __repr__(self) -> str:
-        where = self.client.config.server + self.client.prefix
+        where = self.client.config.address + self.client.prefix
         return f"Workspace({self.name!r}, {where}" + (f", namespace={self.namespace!r})" if self.namespace else ")")
 
 
