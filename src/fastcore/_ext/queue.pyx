@@ -176,7 +176,8 @@ cdef class WorkQueue:
         A key that is already ready moves to the end of the level of `priority` if that is higher; a pending delay
         ends. Ignored after shutdown.
         """
-        self._put(key, 0, to_priority(priority), False)
+        # `is` spares the common case a conversion; an equal object takes the other way.
+        self._put(key, 0, 0 if priority is 0 else to_priority(priority), False)
 
     def add_after(self, key, double delay, priority=None):
         """Add `key` in `delay` seconds; of several delays the earliest counts, and `delay` <= 0 is `add`.
@@ -372,7 +373,7 @@ cdef class WorkQueue:
             group = self.groups.setdefault(value, Group.__new__(Group))
         return group
 
-    cdef int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
+    cdef inline int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
         """See Book.put."""
         cdef Group group
         cdef int64_t now
