@@ -613,7 +613,7 @@ async def test_passwords_in_urls_reach_neither_errors_nor_metrics():
     port = server.sockets[0].getsockname()[1]
     config = ClientConfig("https://bob:hidden-1@192.0.2.1:6443", proxy=f"http://eve:hidden-2@127.0.0.1:{port}")
     async with Client(config) as client:
-        with pytest.raises(ConnectionFailed, match="GET to 192.0.2.1:6443 failed: .*407") as caught:
+        with pytest.raises(ConnectionFailed, match=r"GET to 192\.0\.2\.1:6443 failed: .*407") as caught:
             await client.request("GET", "/version")
         assert "hidden" not in f"{caught.value} {client.stats} {config!r}"
     server.close()

@@ -568,3 +568,15 @@ async def test_causes_of_a_workspace_that_is_not_ours_are_not_kept() -> None:
         await until(lambda: controller.counters.success == 1 and not len(controller.queue))
     assert calls == [ONE]
     assert not controller._causes
+
+
+async def test_the_log_says_why_each_write_of_a_batch_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator must see what is wrong, not only how much."""
+    failed = ExceptionGroup("2 of 2 writes failed", [NotFoundError("no such namespace"), NotFoundError("no such kind")])
+    reconcile, _ = recorder(failed)
+    controller = make(reconcile)
+    controller.enqueue(ONE)
+    async with running(controller):
+        await until(lambda: controller.counters.success == 1)
+    [record] = [r for r in caplog.records if "reconcile failed" in r.message]
+    assert "no such namespace; no such kind" in record.message

@@ -266,7 +266,7 @@ class Controller:
         if isinstance(error, TerminalError):
             counters.terminal_errors += 1
             self.queue.forget(request)
-            context.log.error("terminal error, no retry: %s", error)
+            context.log.error("terminal error, no retry: %s", _in_words(error))
             return
         if isinstance(error, ReconcileTimeout):
             counters.timeouts += 1
@@ -279,7 +279,7 @@ class Controller:
         context.log.error(
             "%s: %s (failure %d in a row)",
             "reconcile failed" if expected else "bug in the reconciler",
-            str(error) or type(error).__name__,
+            _in_words(error),
             self.queue.retries(request),
             exc_info=None if _says_it_all(error) else error,
         )
@@ -300,6 +300,14 @@ def _is_coroutine_function(reconciler: Any) -> bool:
     return inspect.iscoroutinefunction(reconciler) or inspect.iscoroutinefunction(
         getattr(reconciler, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
     )
+
+
+def _in_words(error: BaseException) -> str:
+    """What the error says, and what those in a group say, since a group itself only counts them."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        text += ": " + "; ".join(_in_words(inner) for inner in error.exceptions)
+    return text
 
 
 def _says_it_all(error: BaseException) -> bool:
