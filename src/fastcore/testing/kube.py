@@ -206,11 +206,13 @@ class KubeServer:
 def main() -> None:
     """Run a server until SIGINT or SIGTERM; print its URL and the path of its kubeconfig."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with KubeServer(controllers=CONTROLLERS) as server:
-        print(f"{server.url}\nKUBECONFIG={server.kubeconfig}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+    try:
+        with KubeServer(controllers=CONTROLLERS) as server, contextlib.suppress(KeyboardInterrupt):
+            print(f"{server.url}\nKUBECONFIG={server.kubeconfig}", flush=True)
             while True:
                 time.sleep(3600)
+    except (FileNotFoundError, RuntimeError) as error:
+        sys.exit(f"fastcore.testing.kube: {error}")
 
 
 if __name__ == "__main__":
