@@ -5,6 +5,7 @@ import importlib
 import math
 import os
 import sys
+import sysconfig
 import time
 
 start = time.perf_counter()
@@ -23,7 +24,8 @@ if not pure:
     for name in PRIMITIVES:
         module = importlib.import_module(f"fastcore._ext.{name}")
         assert not module.__file__.endswith(".py"), f"{module.__file__} is not compiled"
-    if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert not sys._is_gil_enabled(), "an extension brought the GIL back"
         print("free-threaded: the GIL stayed off after every import")
 
 from fastcore import (
