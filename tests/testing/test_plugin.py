@@ -41,6 +41,7 @@ def test_missing_binaries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
 def test_a_process_that_dies_is_reported_with_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plugin.need("openssl", "openssl")
     for name in ("etcd", "kube-apiserver"):
         (tmp_path / name).write_text("#!/bin/sh\necho broken on purpose\nexit 3\n")
         (tmp_path / name).chmod(0o755)

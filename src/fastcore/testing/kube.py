@@ -96,13 +96,17 @@ class KubeServer:
 
     def stop(self) -> None:
         """Kill every part and remove the folder; safe to call twice."""
-        for _, process in reversed(self._processes):
-            process.kill()
-            process.wait()
+        processes = [process for _, process in reversed(self._processes)]
         self._processes.clear()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        try:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.wait()
+        finally:  # also at a second Ctrl-C
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -207,7 +211,7 @@ def main() -> None:
     """Run a server until SIGINT or SIGTERM; print its URL and the path of its kubeconfig."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with KubeServer(controllers=CONTROLLERS) as server, contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), KubeServer(controllers=CONTROLLERS) as server:
             print(f"{server.url}\nKUBECONFIG={server.kubeconfig}", flush=True)
             while True:
                 time.sleep(3600)
