@@ -242,3 +242,14 @@ async def test_the_world_is_quiet_when_nobody_writes(load: Load) -> None:
     async with world(await load()) as w:
         assert isinstance(w, World)
         assert await w.quiet() == 0
+
+
+def test_a_context_named_twice_is_one_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip on the command line ends in words, not in a traceback."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        '{"clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:1"}}], "users": [],'
+        ' "contexts": [{"name": "a", "context": {"cluster": "a", "user": ""}}], "current-context": "a"}'
+    )
+    assert run.main(["--kubeconfig", str(path), "--context", "a", "a"]) == 1
+    assert "GET to 127.0.0.1:1 failed" in capsys.readouterr().err
