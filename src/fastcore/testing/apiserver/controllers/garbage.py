@@ -24,6 +24,7 @@ class GarbageCollector:
         self._api = api
         self._places: dict[str, tuple[Collection, Key]] = {}
         self._dependents: dict[str, dict[str, None]] = {}
+        self._gone: set[str] = set()  # owners that were deleted while something depended on them
 
     def observe(self, collection: Collection, event: Event) -> Iterator[str]:
         """The uids that a write concerns."""
@@ -36,12 +37,15 @@ class GarbageCollector:
                 group.pop(record.uid, None)
                 if not group:
                     self._dependents.pop(owner, None)
+                    self._gone.discard(owner)
                 yield owner
         for owner in now:
             self._dependents.setdefault(owner, {})[record.uid] = None
         if event.deleted:
             self._places.pop(record.uid, None)
-            yield from self._dependents.get(record.uid, ())
+            if record.uid in self._dependents:
+                self._gone.add(record.uid)
+                yield from self._dependents[record.uid]
             return
         self._places[record.uid] = (collection, record.key)
         if record.owners or record.deleting:
@@ -139,6 +143,8 @@ class GarbageCollector:
             if owner.namespace in ("", target.namespace):
                 finalizers = self._api.writer.admission.read(owner, record)["metadata"].get("finalizers", ())
                 return "waiting" if record.deleting and FOREGROUND in finalizers else "solid"
+        if reference["uid"] in self._gone:
+            return "absent"
         group, _, version = reference["apiVersion"].rpartition("/")
         # Nobody can say that an owner of an unknown kind is gone.
         known = self._api.registry.by_kind(target.workspace, group, version, reference["kind"])
