@@ -227,7 +227,7 @@ async def _install_crd(client: Client) -> None:
     async with asyncio.timeout(30):
         while True:
             found = await client.get(CUSTOM_RESOURCE_DEFINITION, None, name)
-            conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", ())}
+            conditions = {c["type"]: c["status"] for c in (found.get("status") or {}).get("conditions") or ()}
             if conditions.get("Established") == "True":
                 return
             await asyncio.sleep(0.1)
