@@ -4,49 +4,59 @@ A benchmark calls `per_call(benchmark, function, calls=...)` where `function` pe
 and names itself with `@pytest.mark.subject("LRU get hit", "fastcore")`: what is measured, and whose it is.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from benchmarks.targets import TARGETS, Target
 
 CALLS = 1000
 
 
-def dict_get_ns() -> float:
-    """Nanoseconds of one `dict.get` hit, the best of many rounds: the yardstick x."""
-    d = {i: i for i in range(CALLS)}
-    keys = list(range(CALLS))
+class Yardstick:
+    """Nanoseconds of one `dict.get` hit, taken between the rounds of a benchmark, so that both met the same machine."""
 
-    def hits() -> None:
-        get = d.get
-        for k in keys:
+    def __init__(self) -> None:
+        self._hits = {i: i for i in range(CALLS)}
+        self._keys = list(range(CALLS))
+        self.best = math.inf
+
+    def sample(self) -> None:
+        """Time one round; the fastest one counts."""
+        get = self._hits.get
+        start = time.perf_counter_ns()
+        for k in self._keys:
             get(k)
+        self.best = min(self.best, (time.perf_counter_ns() - start) / CALLS)
 
-    def empty() -> None:
-        for _ in keys:
-            pass
 
-    def best(f: Callable[[], None]) -> int:
-        times = []
-        for _ in range(300):
-            start = time.perf_counter_ns()
-            f()
-            times.append(time.perf_counter_ns() - start)
-        return min(times)
+class Line(NamedTuple):
+    """One line of the table: whose it is, what one operation takes and what one `dict.get` took beside it."""
 
-    return best(hits) / CALLS
+    what: str
+    whose: str
+    ns: float
+    x: float
+
+    @property
+    def ratio(self) -> float:
+        """The cost in dict hits."""
+        return self.ns / self.x
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "subject(what, whose, target=None): a row of the ratio table")
+    config.addinivalue_line("markers", "subject(what, whose): a line of the ratio table")
 
 
 def per_call(benchmark: Any, function: Callable[[], object], calls: int = CALLS, rounds: int = 100) -> None:
     """Measure `function`, which does `calls` operations, and note the nanoseconds of one."""
-    benchmark.pedantic(function, rounds=rounds, warmup_rounds=3, iterations=1)
+    yardstick = Yardstick()
+    benchmark.pedantic(function, setup=yardstick.sample, rounds=rounds, warmup_rounds=3, iterations=1)
     benchmark.extra_info["ns"] = benchmark.stats.stats.min / calls * 1e9
+    benchmark.extra_info["x"] = yardstick.best
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -59,24 +69,47 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     bench = getattr(item, "funcargs", {}).get("benchmark")
     if mark is None or bench is None or "ns" not in bench.extra_info:
         return
-    what, whose = mark.args[0], mark.args[1]
-    rows = item.config.stash.setdefault(ROWS, [])
-    rows.append((what, whose, bench.extra_info["ns"], mark.kwargs.get("target", "")))
+    lines = item.config.stash.setdefault(LINES, [])
+    lines.append(Line(*mark.args, bench.extra_info["ns"], bench.extra_info["x"]))
 
 
-ROWS: pytest.StashKey[list[tuple[str, str, float, str]]] = pytest.StashKey()
+LINES: pytest.StashKey[list[Line]] = pytest.StashKey()
+
+
+def met(target: Target, row: dict[str, Line]) -> bool | None:
+    """Whether ours keeps to `target`; None if what it is held against was not measured."""
+    ours = row.get("fastcore")
+    if ours is None:
+        return None
+    if target.of == "ns":
+        base = row.get(target.above) if target.above else None
+        if target.above and base is None:
+            return None
+        return ours.ns - (base.ns if base else 0.0) <= target.factor
+    if target.of == "x":
+        return ours.ratio <= target.factor
+    other = row.get(target.of)
+    return None if other is None else ours.ratio <= target.factor * other.ratio
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    rows = config.stash.get(ROWS, [])
-    if not rows:
+    lines = config.stash.get(LINES, [])
+    if not lines:
         return
-    x = dict_get_ns()
     write = terminalreporter.write_line
     write("")
     write(f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
-    write(f"x = one dict.get hit = {x:.1f} ns")
-    write(f"{'what':<34} {'whose':<22} {'ns':>12} {'x':>9}   target")
-    for what in dict.fromkeys(r[0] for r in rows):
-        for _, whose, ns, target in sorted((r for r in rows if r[0] == what), key=lambda r: r[2]):
-            write(f"{what:<34} {whose:<22} {ns:>12.1f} {ns / x:>9.2f}   {target}")
+    write(f"x = one dict.get hit = {min(line.x for line in lines):.1f} ns, taken anew beside each line")
+    write(f"{'what':<36} {'whose':<24} {'ns':>12} {'x':>9}")
+    rows: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        rows.setdefault(line.what, {})[line.whose] = line
+    for what, row in rows.items():
+        for line in sorted(row.values(), key=lambda line: line.ratio):
+            write(f"{what:<36} {line.whose:<24} {line.ns:>12.1f} {line.ratio:>9.2f}")
+    judged = [(target, met(target, rows.get(target.what, {}))) for target in TARGETS]
+    write("")
+    write(f"targets: {sum(ok is True for _, ok in judged)} met, {sum(ok is False for _, ok in judged)} missed")
+    for target, ok in judged:
+        if target.what in rows:
+            write(f"{'not measured' if ok is None else 'met' if ok else 'MISSED':<13} {target.what:<36} {target}")

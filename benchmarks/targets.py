@@ -1,0 +1,48 @@
+"""What the project aims at: for each row of the table, how much ours may cost, and beside what.
+
+`x` is one `dict.get` hit, `ns` are nanoseconds; any other name is another line of the same row. A limit on what a guard
+*adds* is counted above a line of that row.
+"""
+
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """Ours <= factor * `of` (+ `of` itself, if it is what ours `adds` to that counts)."""
+
+    what: str
+    factor: float
+    of: str
+    above: str = ""
+
+    def __str__(self) -> str:
+        limit = f"<= {self.factor:.3g} {self.of}" if self.factor != 1 or self.of in ("x", "ns") else f"<= {self.of}"
+        return f"{limit} above {self.above}" if self.above else limit
+
+
+TARGETS = (
+    Target("LRU c[k] hit", 1.0, "x"),
+    Target("LRU get hit", 1.6, "x"),
+    Target("LRU get hit", 1, "Go golang-lru"),
+    Target("LRU set existing", 1.0, "x"),
+    Target("LRU set + evict", 2.5, "x"),
+    Target("LRU set + evict", 1, "Go golang-lru"),
+    Target("TTL get hit", 2.7, "x"),
+    Target("TTL get hit", 1, "Go expirable"),
+    Target("TTL set existing", 1 / 2, "cachebox"),
+    Target("TTL set + evict", 1 / 2, "cachebox"),
+    Target("S3-FIFO get hit", 1.2, "fastcore LRU"),
+    Target("@cached hit", 1.2, "functools.lru_cache"),
+    Target("token bucket allow", 2.5, "x"),
+    Target("token bucket allow", 1, "Go x/time/rate"),
+    Target("keyed bucket allow, 10,000 keys", 1 / 8, "token-bucket"),
+    Target("breaker around a no-op, call", 30, "ns", above="the bare no-op"),
+    Target("breaker around a no-op, call", 1, "Go gobreaker"),
+    Target("breaker around a no-op, decorated", 30, "ns", above="the bare no-op"),
+    Target("pool acquire + release", 2, "deque append + pop"),
+    Target("diff, 32 KB equal", 1.3, "a == b"),
+    Target("JSON patch made, one deep change", 1 / 2, "fastjsonpatch"),
+    Target("JSON patch made, one deep change", 1 / 50, "jsonpatch"),
+    Target("queue add + get + done", 140, "ns"),
+    Target("queue add + get + done", 1, "Go client-go"),
+)
