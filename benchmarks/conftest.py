@@ -59,6 +59,15 @@ def per_call(benchmark: Any, function: Callable[[], object], calls: int = CALLS,
     benchmark.extra_info["x"] = yardstick.best
 
 
+@pytest.fixture(autouse=True)
+def named(request: pytest.FixtureRequest) -> None:
+    """Let the JSON of a run tell what was measured and whose it is, for the plots."""
+    mark = request.node.get_closest_marker("subject")
+    if mark is not None and "benchmark" in request.fixturenames:
+        what, whose = mark.args
+        request.getfixturevalue("benchmark").extra_info.update(what=what, whose=whose)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     outcome = yield
