@@ -1,11 +1,11 @@
 # Where an entry of a cache lies, in plain integers: an open-addressing index over numbered slots, and rings of slots.
 #
-#     cells   [ 0 | tag 5 | 0 | tag 2 | tag 4 ]       hash -> slot; linear probing, deletion by backward shift
-#     slots   [ main | pinned | 2 | 3 | 4 | 5 ]       {prev, next, hash}: a ring through slot numbers, or the free list
-#     items   [ - - | - - |k2 v2|- -|k4 v4|k5 v5]     the Python list that owns the user's objects; the cache holds it
+#     cells   [ 0 | tag 5 | 0 | tag 3 | tag 6 ]       hash -> slot; linear probing, deletion by backward shift
+#     slots   [ roots ... | 3 | 4 | 5 | 6 ]           {prev, next, hash}: a ring through slot numbers, or the free list
+#     items   [ - - ...   |k3 v3|- -|k5 v5|k6 v6]     the Python list that owns the user's objects; the cache holds it
 #
-# Slots 0 and 1 are the roots of two rings: `next` of a root is the oldest entry, `prev` the newest. The pinned ring
-# holds entries of weight 0, which never make room for others. Nothing in this file meets a Python object or can fail,
+# The first slots are the roots of rings: `next` of a root is the oldest entry, `prev` the newest. The pinned ring holds
+# entries of weight 0, which never make room for others; the small one is for policies with two queues. Nothing in this file meets a Python object or can fail,
 # except for lack of memory in `table_open` and `table_grow`, which then change nothing.
 #
 # A cell is a slot number in its low `width` bits and the low bits of the entry's hash above them, so that nearly every
@@ -16,7 +16,8 @@ from libc.stdint cimport uint32_t, uint64_t
 cdef enum:
     MAIN = 0
     PINNED = 1
-    ROOTS = 2
+    SMALL = 2
+    ROOTS = 3
     FREE = 0xFFFFFFFF       # in `prev`: the slot is on the free list
 
 cdef struct Slot:

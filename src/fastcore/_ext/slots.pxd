@@ -14,6 +14,7 @@ cdef enum:
     DELETES = 4         # __delitem__
     EVICTS = 8          # popitem or __delitem__
     WEIGHS = 16         # getsizeof, by argument or by override
+    QUEUES = 32         # not an override: the class places and evicts by `admit`, `placed` and `reuse`
 
 cdef enum:
     # Places in `hooks`.
@@ -85,6 +86,9 @@ cdef class Slots:
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept
     cdef int discard(self, uint32_t slot, list trash) except -1
     cdef int shrink(self, list trash, double limit) except -1
+    cdef uint32_t admit(self, uint32_t hash, double weight, Gone *gone, list trash) except? 0xFFFFFFFF
+    cdef void placed(self, uint32_t slot, uint32_t root) noexcept
+    cdef int reuse(self, uint32_t slot, double weight, list trash) except -1
     cdef int64_t put(
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1

@@ -21,7 +21,7 @@ from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZ
 from libc.math cimport fabs
 
 from fastcore._ext.ring cimport (
-    FREE, PyMem_Free, PyMem_Realloc, ROOTS, table_close, table_grow, table_open, table_release, table_take
+    FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_grow, table_open, table_release, table_take
 )
 
 cdef extern from *:
@@ -179,6 +179,18 @@ cdef class Slots:
             return slots[MAIN].next
         return slots[PINNED].next if slots[PINNED].next != PINNED else 0
 
+    # A class that queues: make room for an entry of `weight` and say on which ring it goes; it stands there, its weight
+    # is known; it is set again, at `weight`, its value exchanged.
+
+    cdef uint32_t admit(self, uint32_t hash, double weight, Gone *gone, list trash) except? 0xFFFFFFFF:
+        return MAIN
+
+    cdef void placed(self, uint32_t slot, uint32_t root) noexcept:
+        pass
+
+    cdef int reuse(self, uint32_t slot, double weight, list trash) except -1:
+        return 0
+
     cdef int64_t put(
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1:
@@ -190,16 +202,22 @@ cdef class Slots:
         if load is not None and load.fenced:
             return 0
         if slot:
-            slots = self.table.slots
             gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
-            ring_unlink(slots, slot)
-            ring_link(slots, root, slot)
-            if self.weights != NULL:
-                self.total += weight - self.weights[slot]
-                self.weights[slot] = weight
+            if self.flags & QUEUES:
+                self.reuse(slot, weight, trash)
+            else:
+                slots = self.table.slots
+                ring_unlink(slots, slot)
+                ring_link(slots, root, slot)
+                if self.weights != NULL:
+                    self.total += weight - self.weights[slot]
+                    self.weights[slot] = weight
             self.counters.updates += 1
         else:
-            if not self.flags & WEIGHS and self.table.count >= self.most:
+            if self.flags & QUEUES:
+                root = self.admit(hash, weight, gone, trash)
+                reserve(self)
+            elif not self.flags & WEIGHS and self.table.count >= self.most:
                 # The least recently used gives its slot, and the deadline in it, which the caller moves.
                 remove(self, self.table.slots[MAIN].next, gone)
                 self.counters.evictions += 1
@@ -211,6 +229,8 @@ cdef class Slots:
             if self.flags & WEIGHS:
                 self.weights[slot] = weight
                 self.total += weight
+            if self.flags & QUEUES:
+                self.placed(slot, root)
             self.counters.insertions += 1
             self.changes += 1
         if flight != NULL:
@@ -287,7 +307,7 @@ cdef class Slots:
                 require(count <= self.limit, "over maxsize")
             else:
                 require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
-                require(self.total <= self.limit or t.slots[MAIN].next == MAIN, "over maxsize")
+                require(self.total <= self.limit, "over maxsize")
         return keys
 
 
@@ -338,7 +358,7 @@ cdef inline void remove(Slots self, uint32_t slot, Gone *gone) noexcept:
     if self.weights != NULL:
         self.total -= self.weights[slot]
     table_release(&self.table, slot)
-    if self.table.slots[MAIN].next == MAIN:
+    if self.table.slots[MAIN].next == MAIN and self.table.slots[SMALL].next == SMALL:
         self.total = 0      # no drift from fractions: whatever is left weighs nothing
     gone.key = swap(self.items, 2 * <Py_ssize_t>slot, None)
     gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, None)

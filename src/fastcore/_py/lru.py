@@ -127,6 +127,28 @@ class LRUCache:
     def _ring(self, entry: Entry) -> OrderedDict[Entry, None]:
         return self._main if entry.weight else self._pinned
 
+    def _rings(self) -> tuple[OrderedDict[Entry, None], ...]:
+        return self._main, self._pinned
+
+    def _all(self) -> list[Entry]:
+        return [entry for ring in self._rings() for entry in ring]
+
+    def _oldest(self) -> Entry | None:
+        """The entry to go first."""
+        return next(iter(self._main or self._pinned), None)
+
+    def _reuse(self, entry: Entry, weight: float, trash: list[object]) -> None:
+        """`entry` is set again, at `weight`."""
+        del self._ring(entry)[entry]
+        self._total += weight - entry.weight
+        entry.weight = weight
+        self._ring(entry)[entry] = None
+
+    def _admit(self, entry: Entry, trash: list[object]) -> None:
+        """Make room for a new `entry`, where that is done beforehand."""
+        if not self._weighs and self._total + 1 > self._maxsize:
+            self._shrink(trash, self._maxsize - 1)
+
     def _find(self, key: Hashable, hash: int) -> Entry | None:
         """The entry of `key`. What it returns is true when it returns; no key is asked twice in one search."""
         rejected: list[Entry] = []
@@ -182,7 +204,8 @@ class LRUCache:
             del self._buckets[entry.hash]
         del self._ring(entry)[entry]
         entry.linked = False
-        self._total = self._total - entry.weight if self._main else 0
+        # No drift from fractions: what is pinned weighs nothing.
+        self._total = self._total - entry.weight if any(r for r in self._rings() if r is not self._pinned) else 0
         self._version += 1
         trash.append(entry)
 
@@ -214,16 +237,12 @@ class LRUCache:
         if entry is not None:
             trash.append(entry.value)
             entry.value = value
-            del self._ring(entry)[entry]
-            self._total += weight - entry.weight
-            entry.weight = weight
-            self._ring(entry)[entry] = None
+            self._reuse(entry, weight, trash)
             self._counters["updates"] += 1
         else:
-            if not self._weighs and self._total + 1 > self._maxsize:
-                self._shrink(trash, self._maxsize - 1)
             entry = Entry(key, value, hash)
             entry.weight = weight
+            self._admit(entry, trash)
             self._link(entry)
             self._counters["insertions"] += 1
             self._changes += 1
@@ -373,7 +392,7 @@ class LRUCache:
         now = self._read_clock()
         with self._lock:
             self._sweep(now, trash)
-            entry = next(iter(self._main or self._pinned), None)
+            entry = self._oldest()
             if entry is not None and "__delitem__" not in self._overrides:
                 self._detach(entry, trash)
                 self._changes += 1
@@ -403,7 +422,7 @@ class LRUCache:
             for key, load in self._flights.items():
                 if _begins(key, prefix):
                     load.fenced = True
-            doomed = [e for ring in (self._main, self._pinned) for e in ring if _begins(e.key, prefix)]
+            doomed = [e for ring in self._rings() for e in ring if _begins(e.key, prefix)]
             for entry in doomed:
                 self._detach(entry, trash)
             self._counters["removals"] += len(doomed)
@@ -422,7 +441,7 @@ class LRUCache:
             for load in self._flights.values():
                 load.fenced = True
             self._sweep(now, trash)
-            entries = [*self._main, *self._pinned]
+            entries = self._all()
             for entry in entries:
                 self._detach(entry, trash)
             self._counters["removals"] += len(entries)
@@ -447,11 +466,11 @@ class LRUCache:
         now = self._read_clock()
         with self._lock:
             self._sweep(now, trash)
-            return len(self._main) + len(self._pinned)
+            return sum(map(len, self._rings()))
 
     def _iterate(self) -> Iterator[Entry]:
         with self._lock:
-            entries = [*self._main, *self._pinned]
+            entries = self._all()
             changes = self._changes
         return self._walk(entries, changes)
 
@@ -497,7 +516,7 @@ class LRUCache:
         now = self._read_clock()
         with self._lock:
             self._sweep(now, trash)
-            return [(e.key, e.value, self._lifetime(e, now)) for ring in (self._main, self._pinned) for e in ring]
+            return [(e.key, e.value, self._lifetime(e, now)) for ring in self._rings() for e in ring]
 
     def _restore(self, entries: Iterable[tuple[Any, Any, float | None]], /) -> None:
         """Store what another cache's `_entries` returned, in that order."""
@@ -512,7 +531,7 @@ class LRUCache:
         """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""
         with self._lock:
             size = self.currsize
-            count = len(self._main) + len(self._pinned)
+            count = sum(map(len, self._rings()))
             counts = (*self._counters.values(), count, size, self._maxsize)
             if reset:
                 self._counters = dict.fromkeys(COUNTERS, 0)
@@ -581,15 +600,15 @@ class LRUCache:
     def _check(self) -> list[Any]:
         """Assert that buckets and rings agree, without running user code; the keys, first to be evicted first."""
         with self._lock:
-            entries = [*self._main, *self._pinned]
+            entries = self._all()
             bucketed = [e for bucket in self._buckets.values() for e in bucket]
             assert {id(e) for e in entries} == {id(e) for e in bucketed}, "buckets and rings differ"
             assert len(entries) == len(bucketed), "an entry stands in two places"
             assert all(e.linked for e in entries), "entry not linked"
-            assert all(bool(e.weight) == (e in self._main) for e in entries), "entry on the wrong ring"
+            assert all(bool(e.weight) != (e in self._pinned) for e in entries), "entry on the wrong ring"
             total = sum(e.weight for e in entries)
             assert abs(total - self._total) <= 1e-9 * (1 + total), "sizes do not add up"
-            assert self._total <= self._maxsize or not self._main, "over maxsize"
+            assert self._total <= self._maxsize, "over maxsize"
             return [e.key for e in entries]
 
 

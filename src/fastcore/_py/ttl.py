@@ -208,7 +208,7 @@ class TTLCache(LRUCache):
                 self._sweep(now, trash)
             else:
                 at = int(time * 1e9) if self._in_ns else time
-                for entry in [*self._main, *self._pinned]:
+                for entry in self._all():
                     if at >= entry.expires:
                         self._detach(entry, trash)
                         self._counters["expirations"] += 1
@@ -224,7 +224,7 @@ class TTLCache(LRUCache):
         with self._lock:
             keys = LRUCache._check(self)
             places = set(self._heap)
-            timed = [e for ring in (self._main, self._pinned) for e in ring if e.expires != math.inf]
+            timed = [e for ring in self._rings() for e in ring if e.expires != math.inf]
             assert len(timed) == len(self._due), "deadlines lost"
             for entry in timed:
                 assert self._due[entry.seq] is entry, "deadline of another entry"
