@@ -30,6 +30,7 @@ from fastcore.errors import (
     RateLimitError,
     ReentrancyError,
     ShutDown,
+    WaitCancelled,
     WaitTimeout,
 )
 from fastcore.pool import BufferPool, ObjectPool
@@ -60,6 +61,7 @@ __all__ = [
     "ShutDown",
     "TTLCache",
     "TokenBucket",
+    "WaitCancelled",
     "WaitTimeout",
     "WorkQueue",
     "__version__",

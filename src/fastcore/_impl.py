@@ -21,13 +21,28 @@ if TYPE_CHECKING:
     from fastcore._ext import patch as patch
     from fastcore._ext import pool as pool
     from fastcore._ext import queue as queue
+    from fastcore._ext import quota as quota
     from fastcore._ext import ttl as ttl
 
 PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
 IMPLEMENTATION = "py" if PURE else "ext"
 
 PRIMITIVES = frozenset(
-    {"backoff", "breaker", "bucket", "cached", "diff", "fingerprint", "keyed", "lru", "patch", "pool", "queue", "ttl"}
+    {
+        "backoff",
+        "breaker",
+        "bucket",
+        "cached",
+        "diff",
+        "fingerprint",
+        "keyed",
+        "lru",
+        "patch",
+        "pool",
+        "queue",
+        "quota",
+        "ttl",
+    }
 )
 
 

@@ -20,6 +20,10 @@ class WaitTimeout(FastcoreError, TimeoutError):
     """The wait would have lasted longer than the caller allows; nothing was consumed."""
 
 
+class WaitCancelled(FastcoreError):
+    """The event that a waiting thread was given to `stop` by was set; what the wait had taken went back."""
+
+
 class CircuitOpenError(FastcoreError):
     """A circuit breaker refused the call without running it.
 

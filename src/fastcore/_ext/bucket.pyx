@@ -11,52 +11,34 @@ r"""Token bucket: `TokenBucket` and the `Reservation` that it hands out.
 One line is all the state: `credit` at time `last` (credit.pxd), and `event`, the latest time any reservation acts.
 Everything that decides is a function of (state, t); only the methods without explicit time read a clock.
 
-User code runs in: an injected clock and an injected sleep, both before or after the critical section, never in it.
+User code runs in: an injected clock, an injected sleep and the methods of a stop event, before or after the critical
+section, never in it.
 The section guards credit, last, event, seen, rate and full of one bucket; a reservation is guarded by its bucket's.
 """
 
 import cython
 
-from fastcore.errors import RateLimitError, WaitTimeout
+from fastcore.errors import RateLimitError, WaitCancelled, WaitTimeout
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
+from fastcore._ext.amounts cimport checked_cost, checked_full, checked_rate, duration_ns
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.credit cimport CREDITS, INFINITY, accrued, covers, later, tokens_of, wait_ns
 from fastcore._ext.instant cimport instant
+from fastcore._ext.quota cimport Quota, quota_of
+
+# A wait is slept through in pieces: threads cannot sleep as long as a small rate makes them wait, on Windows 49 days.
+cdef double LONGEST_S = 86_400.0
 
 
-cdef double checked_rate(object rate) except? -1.0:
-    cdef double value = rate
-    if not value >= 0.0:
-        raise ValueError(f"rate must be >= 0 tokens/s (math.inf for no limit), not {rate!r}")
-    return value
-
-
-cdef double checked_full(object burst) except? -1.0:
-    cdef double value = burst
-    if not (value >= 0.0 and value * CREDITS < INFINITY):
-        raise ValueError(f"burst must be a finite number of tokens >= 0, not {burst!r}")
-    return value * CREDITS
-
-
-cdef double checked_cost(double n) except? -1.0:
-    if not n >= 0.0:
-        raise ValueError(f"n must be >= 0 tokens, not {n!r}")
-    return n * CREDITS
-
-
-cdef int64_t duration_ns(object seconds) except? -1:
-    """Nanoseconds of `seconds`, None meaning no limit; negative when the time has passed."""
-    if seconds is None:
-        return INT64_MAX
-    cdef double value = seconds
-    if value != value:
-        raise ValueError(f"a time limit must be a number of seconds, not {seconds!r}")
-    value *= 1e9
-    if value >= 9223372036854775808.0:
-        return INT64_MAX
-    return -1 if value < 0.0 else <int64_t>value
+cdef bint sleep_through(object sleep, double seconds) except -1:
+    """Whether a stop event ended it: the `wait` of one returns True, and no other sleep does."""
+    while seconds > LONGEST_S:
+        if sleep(LONGEST_S) is True:
+            return True
+        seconds -= LONGEST_S
+    return sleep(seconds) is True
 
 
 @cython.final
@@ -72,14 +54,6 @@ cdef class Reservation:
 
     Thread safety: every method is atomic.
     """
-    cdef readonly bint ok
-    cdef readonly double delay
-    cdef TokenBucket _bucket
-    cdef double _cost
-    cdef double _rate
-    cdef int64_t _act
-    cdef bint _explicit
-
     def __init__(self):
         raise TypeError("a Reservation comes from TokenBucket.reserve")
 
@@ -116,7 +90,8 @@ cdef class TokenBucket:
 
     The bucket starts full, gains `rate` tokens a second and never holds more than `burst`. Tokens are floats; a
     refused call takes none. Three verbs: `allow` (drop what is too much), `reserve` (plan it for later), `wait` (slow
-    down). Waiters are served in the order in which they came, a small request behind a large one included.
+    down). Waiters are served in the order in which they came, a small request behind a large one included. `request` is
+    `allow` with a reason: what remains, and when to come back; `peek` is that without taking anything.
 
     Args:
         rate: tokens a second, >= 0; `math.inf` allows everything, 0 allows `burst` tokens in all.
@@ -141,15 +116,6 @@ cdef class TokenBucket:
         >>> bucket.allow(), bucket.allow(), bucket.allow()
         (True, True, False)
     """
-    cdef double _credit
-    cdef double _rate
-    cdef double _full
-    cdef int64_t _last
-    cdef int64_t _event
-    cdef int64_t _seen
-    cdef object _clock
-    cdef object _sleep
-
     def __cinit__(self, rate, burst, *, clock=None, sleep=None):
         cdef double per_second = checked_rate(rate)
         cdef double full = checked_full(burst)
@@ -231,12 +197,39 @@ cdef class TokenBucket:
 
     # --- with the clock
 
-    def allow(self, double n=1):
-        """Take `n` tokens if they are there; never waits."""
+    cdef bint admit(self, double n) except -1:
         cdef double cost = checked_cost(n)
         cdef int64_t now = self._read_clock()
         with cython.critical_section(self):
             return self._take(self._held(now), cost)
+
+    def allow(self, double n=1):
+        """Take `n` tokens if they are there; never waits."""
+        return self.admit(n)
+
+    cdef Quota _ask(self, int64_t t, double cost, bint take):
+        cdef double credit = self._at(t)
+        if take:
+            self._take(t, cost)
+        return quota_of(credit, cost, self._rate, self._full, take)
+
+    def request(self, double n=1):
+        """Do what `allow` does, and return a `Quota`: what remains, and when to come back."""
+        cdef double cost = checked_cost(n)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            return self._ask(self._held(now), cost, True)
+
+    def peek(self, double n=1):
+        """Return what `request` would, and take nothing."""
+        cdef double cost = checked_cost(n)
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            return self._ask(self._held(now), cost, False)
+
+    def retry_after(self, double n=1):
+        """Seconds until `n` tokens are there, 0.0 if they are; None if they never will be. Takes nothing."""
+        return self.peek(n).retry_after
 
     def reserve(self, double n=1, *, max_delay=None):
         """Take `n` tokens now for use after `delay` seconds; not ok if that can never be, or exceeds `max_delay`."""
@@ -266,27 +259,35 @@ cdef class TokenBucket:
             raise WaitTimeout(f"{n!r} tokens take longer than the timeout of {timeout!r} s")
         return r
 
-    def wait(self, double n=1, timeout=None):
+    def wait(self, double n=1, timeout=None, *, stop=None):
         """Wait until `n` tokens are there and take them; the tokens go back if the wait is interrupted.
 
         Args:
             n: tokens, 0 to `burst`.
             timeout: seconds; a wait that would last longer raises at once. None: no limit.
+            stop: a `threading.Event`; setting it ends the wait, from any thread. It is slept on instead of `sleep`.
 
         Raises:
             RateLimitError: `n` exceeds the burst, or the rate is 0 and the tokens are not there.
             WaitTimeout: the tokens come after `timeout`, or `timeout` is negative; nothing was taken.
+            WaitCancelled: `stop` was set, before or during the wait; the tokens went back.
         """
+        if stop is not None and stop.is_set():
+            raise WaitCancelled("stopped before the wait began")
         cdef Reservation r = self._reserve_to_wait(n, timeout)
+        cdef bint stopped
         if r.delay > 0.0:
-            sleep = self._sleep
+            sleep = self._sleep if stop is None else stop.wait
             if sleep is None:
                 from time import sleep
             try:
-                sleep(r.delay)
+                stopped = sleep_through(sleep, r.delay)
             except BaseException:
                 r.cancel()
                 raise
+            if stopped and stop is not None:
+                r.cancel()
+                raise WaitCancelled(f"stopped while waiting {r.delay!r} s for {n!r} tokens")
 
     async def wait_async(self, double n=1, timeout=None):
         """Wait as `wait` does, on the running event loop; cancelling the task gives the tokens back."""
@@ -309,6 +310,20 @@ cdef class TokenBucket:
         cdef double cost = checked_cost(n)
         with cython.critical_section(self):
             return self._take(now, cost)
+
+    def request_at(self, t, double n=1):
+        """Do what `request` does as if it were `t` (integer nanoseconds)."""
+        cdef int64_t now = instant(t)
+        cdef double cost = checked_cost(n)
+        with cython.critical_section(self):
+            return self._ask(now, cost, True)
+
+    def peek_at(self, t, double n=1):
+        """Do what `peek` does as if it were `t` (integer nanoseconds)."""
+        cdef int64_t now = instant(t)
+        cdef double cost = checked_cost(n)
+        with cython.critical_section(self):
+            return self._ask(now, cost, False)
 
     def reserve_at(self, t, double n=1, *, max_delay=None):
         """Do what `reserve` does as if it were `t` (integer nanoseconds)."""

@@ -8,7 +8,7 @@
 A full bucket behaves as one that was never made, so it may go at any time. Each new key looks at a few meters under
 the hand and drops the full ones; over `max_keys` it looks at more, and if none is full it evicts the fullest of them.
 
-User code runs in: the injected clock (before the section); `__hash__` and `__eq__` of keys, in the three calls on
+User code runs in: the injected clock (before the section); `__hash__` and `__eq__` of keys, in the calls on
 `table`. Before a lookup nothing has changed; an insert is decided by one `setdefault`; a victim leaves `table` first,
 then whatever `table` gave back leaves `meters`. So a key that calls back finds a consistent object and at most costs us
 one more eviction. Dropped meters (and keys) are released after the section.
@@ -19,9 +19,11 @@ import cython
 from libc.math cimport INFINITY
 from libc.stdint cimport INT64_MIN, int64_t
 
+from fastcore._ext.amounts cimport checked_cost, checked_full, checked_rate
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.credit cimport CREDITS, accrued, covers
 from fastcore._ext.instant cimport instant
+from fastcore._ext.quota cimport Quota, quota_of
 
 cdef enum:
     GLANCE = 2  # meters that a new key looks at while there is room
@@ -78,16 +80,12 @@ cdef class KeyedTokenBucket:
     cdef object _clock
 
     def __cinit__(self, double rate, double burst, *, Py_ssize_t max_keys, clock=None):
-        if not rate >= 0.0:
-            raise ValueError(f"rate must be >= 0 tokens/s (math.inf for no limit), not {rate!r}")
-        if not (burst >= 0.0 and burst * CREDITS < INFINITY):
-            raise ValueError(f"burst must be a finite number of tokens >= 0, not {burst!r}")
+        self.rate = checked_rate(rate)
+        self._full = checked_full(burst)
         if max_keys < 1:
             raise ValueError(f"max_keys must be >= 1, not {max_keys!r}")
-        self.rate = rate
         self.burst = burst
         self.max_keys = max_keys
-        self._full = burst * CREDITS
         self._seen = INT64_MIN
         self._evictions = 0
         self._hand = 0
@@ -188,9 +186,7 @@ cdef class KeyedTokenBucket:
 
     def allow(self, key, double n=1):
         """Take `n` tokens of `key` if they are there; never waits."""
-        if not n >= 0.0:
-            raise ValueError(f"n must be >= 0 tokens, not {n!r}")
-        cdef double cost = n * CREDITS
+        cdef double cost = checked_cost(n)
         cdef list dropped = None
         cdef _Meter meter
         cdef int64_t now
@@ -205,6 +201,42 @@ cdef class KeyedTokenBucket:
                 dropped = []
                 meter = self._insert(key, now, dropped)
             return self._take(meter, now, cost)
+
+    def request(self, key, double n=1):
+        """Do what `allow` does, and return a `Quota`: what remains to `key`, and when to come back."""
+        cdef double cost = checked_cost(n)
+        cdef list dropped = []
+        cdef _Meter meter
+        cdef double credit
+        cdef int64_t now
+        if self.rate == INFINITY or cost == 0.0 or cost > self._full:
+            return self.peek(key, n)
+        now = self._read_clock()
+        with cython.critical_section(self):
+            now = self._held(now)
+            meter = <_Meter>self._table.get(key)
+            if meter is None:
+                meter = self._insert(key, now, dropped)
+            credit = accrued(meter.credit, meter.last, now, self.rate, self._full)
+            self._take(meter, now, cost)
+            return quota_of(credit, cost, self.rate, self._full, True)
+
+    def peek(self, key, double n=1):
+        """Return what `request` would; takes nothing, and does not remember the key."""
+        cdef double cost = checked_cost(n)
+        cdef _Meter meter
+        cdef double credit = self._full
+        cdef int64_t now = self._read_clock()
+        with cython.critical_section(self):
+            now = self._held(now)
+            meter = <_Meter>self._table.get(key)
+            if meter is not None:
+                credit = accrued(meter.credit, meter.last, now, self.rate, self._full)
+            return quota_of(credit, cost, self.rate, self._full, False)
+
+    def retry_after(self, key, double n=1):
+        """Seconds until `key` has `n` tokens, 0.0 if it has; None if it never will. Takes nothing."""
+        return self.peek(key, n).retry_after
 
     def allow_many(self, keys, /):
         """Take one token of each key, in order, at one instant; a numpy array of bool says which were allowed.

@@ -1,14 +1,15 @@
-"""How long a failing item waits, in plain Python: `ItemBackoff`, and `MaxOf` for several rules at once.
+"""How long a failing item waits, in plain Python: `ItemBackoff` and `FastSlow`; `MaxOf` and `WithMaxWait` for others.
 
 The lock guards the counters and is never held while a dict may call an item's `__hash__` or `__eq__`.
 """
 
 import math
 from collections.abc import Hashable
+from operator import index
 from threading import RLock
 from typing import Protocol, final
 
-from fastcore._py.bucket import as_float
+from fastcore._py.amounts import as_float
 
 
 class _Limiter(Protocol):
@@ -28,11 +29,48 @@ class _Failures:
         self.count = 0
 
 
+class _Tally:
+    """Failures of items."""
+
+    __slots__ = ("_counts", "_lock")
+
+    def __init__(self) -> None:
+        self._counts: dict[Hashable, _Failures] = {}
+        self._lock = RLock()
+
+    def add(self, item: Hashable) -> int:
+        """Count one more failure; how many there were before."""
+        failures = self._counts.get(item)
+        if failures is None:
+            failures = self._counts.setdefault(item, _Failures())
+        with self._lock:
+            before = failures.count
+            failures.count = before + 1
+        return before
+
+    def of(self, item: Hashable) -> int:
+        failures = self._counts.get(item)
+        return 0 if failures is None else failures.count
+
+    def drop(self, item: Hashable) -> None:
+        self._counts.pop(item, None)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+
+def check_limiter(limiter: object) -> None:
+    """Raise unless `limiter` has the methods of one."""
+    for method in ("when", "forget", "retries"):
+        if not callable(getattr(limiter, method, None)):
+            raise TypeError(f"a limiter needs a method {method}, which {limiter!r} does not have")
+
+
 @final
 class ItemBackoff:
     """Make each item wait `base` seconds after its first failure, twice as long after each other, at most `max`."""
 
-    __slots__ = ("_base", "_doublings", "_lock", "_max", "_tally")
+    __slots__ = ("_base", "_doublings", "_max", "_tally")
 
     def __init__(self, base: float = 0.005, max: float = 1000.0) -> None:
         base, max = as_float(base), as_float(max)
@@ -47,8 +85,7 @@ class ItemBackoff:
         while base < max:
             base *= 2.0
             self._doublings += 1
-        self._tally: dict[Hashable, _Failures] = {}
-        self._lock = RLock()
+        self._tally = _Tally()
 
     @property
     def base(self) -> float:
@@ -62,22 +99,16 @@ class ItemBackoff:
 
     def when(self, item: Hashable, /) -> float:
         """Count one more failure of `item`; the seconds that it waits this time."""
-        failures = self._tally.get(item)
-        if failures is None:
-            failures = self._tally.setdefault(item, _Failures())
-        with self._lock:
-            before = failures.count
-            failures.count = before + 1
+        before = self._tally.add(item)
         return self._max if before >= self._doublings else math.ldexp(self._base, before)
 
     def forget(self, item: Hashable, /) -> None:
         """Forget the failures of `item`; no effect on an unknown one."""
-        self._tally.pop(item, None)
+        self._tally.drop(item)
 
     def retries(self, item: Hashable, /) -> int:
         """Return how often `item` failed since it was forgotten."""
-        failures = self._tally.get(item)
-        return 0 if failures is None else failures.count
+        return self._tally.of(item)
 
     def __len__(self) -> int:
         """Return how many items are remembered."""
@@ -85,6 +116,60 @@ class ItemBackoff:
 
     def __repr__(self) -> str:
         return f"ItemBackoff(base={self.base!r}, max={self.max!r})"
+
+
+@final
+class FastSlow:
+    """Make each item wait `fast` seconds after its first `max_fast` failures, and `slow` after each other."""
+
+    __slots__ = ("_fast", "_max_fast", "_slow", "_tally")
+
+    def __init__(self, fast: float, slow: float, max_fast: int) -> None:
+        fast, slow, max_fast = as_float(fast), as_float(slow), index(max_fast)
+        if not 0.0 <= fast < math.inf:
+            raise ValueError(f"fast must be >= 0 s and finite, not {fast!r}")
+        if not fast <= slow < math.inf:
+            raise ValueError(f"slow must be >= fast ({fast!r} s) and finite, not {slow!r}")
+        if max_fast < 0:
+            raise ValueError(f"max_fast must be >= 0 attempts, not {max_fast!r}")
+        self._fast = fast
+        self._slow = slow
+        self._max_fast = max_fast
+        self._tally = _Tally()
+
+    @property
+    def fast(self) -> float:
+        """Seconds after each of the first failures."""
+        return self._fast
+
+    @property
+    def slow(self) -> float:
+        """Seconds after each other failure."""
+        return self._slow
+
+    @property
+    def max_fast(self) -> int:
+        """How many failures are the first ones."""
+        return self._max_fast
+
+    def when(self, item: Hashable, /) -> float:
+        """Count one more failure of `item`; the seconds that it waits this time."""
+        return self._fast if self._tally.add(item) < self._max_fast else self._slow
+
+    def forget(self, item: Hashable, /) -> None:
+        """Forget the failures of `item`; no effect on an unknown one."""
+        self._tally.drop(item)
+
+    def retries(self, item: Hashable, /) -> int:
+        """Return how often `item` failed since it was forgotten."""
+        return self._tally.of(item)
+
+    def __len__(self) -> int:
+        """Return how many items are remembered."""
+        return len(self._tally)
+
+    def __repr__(self) -> str:
+        return f"FastSlow(fast={self.fast!r}, slow={self.slow!r}, max_fast={self.max_fast})"
 
 
 @final
@@ -97,9 +182,7 @@ class MaxOf:
         if not limiters:
             raise ValueError("MaxOf needs at least one limiter")
         for limiter in limiters:
-            for method in ("when", "forget", "retries"):
-                if not callable(getattr(limiter, method, None)):
-                    raise TypeError(f"a limiter needs a method {method}, which {limiter!r} does not have")
+            check_limiter(limiter)
         self._limiters = limiters
 
     @property
@@ -122,3 +205,43 @@ class MaxOf:
 
     def __repr__(self) -> str:
         return f"MaxOf({', '.join(map(repr, self._limiters))})"
+
+
+@final
+class WithMaxWait:
+    """Make an item wait as long as another limiter says, but never longer than `max_wait` seconds."""
+
+    __slots__ = ("_limiter", "_max_wait")
+
+    def __init__(self, limiter: _Limiter, max_wait: float) -> None:
+        max_wait = as_float(max_wait)
+        if not 0.0 <= max_wait < math.inf:
+            raise ValueError(f"max_wait must be >= 0 s and finite, not {max_wait!r}")
+        check_limiter(limiter)
+        self._limiter = limiter
+        self._max_wait = max_wait
+
+    @property
+    def limiter(self) -> _Limiter:
+        """The limiter whose waits are cut."""
+        return self._limiter
+
+    @property
+    def max_wait(self) -> float:
+        """Most seconds."""
+        return self._max_wait
+
+    def when(self, item: Hashable, /) -> float:
+        """Ask the limiter; its wait in seconds, or `max_wait`."""
+        return min(self._limiter.when(item), self._max_wait)
+
+    def forget(self, item: Hashable, /) -> None:
+        """Make the limiter forget `item`."""
+        self._limiter.forget(item)
+
+    def retries(self, item: Hashable, /) -> int:
+        """Return the limiter's count of failures of `item`."""
+        return self._limiter.retries(item)
+
+    def __repr__(self) -> str:
+        return f"WithMaxWait({self._limiter!r}, max_wait={self._max_wait!r})"

@@ -8,62 +8,31 @@ may call the bucket from between any two lines.
 import math
 import time
 from collections.abc import Callable
-from operator import index
 from threading import RLock
-from typing import final
+from typing import Protocol, final
 
+from fastcore._py.amounts import as_float, checked_cost, checked_full, checked_rate, checked_time, duration_ns
 from fastcore._py.credit import CREDITS, INT64_MAX, INT64_MIN, accrued, covers, later, tokens_of, wait_ns
-from fastcore.errors import RateLimitError, WaitTimeout
+from fastcore._py.quota import Quota, quota_of
+from fastcore.errors import RateLimitError, WaitCancelled, WaitTimeout
+
+# A wait is slept through in pieces: threads cannot sleep as long as a small rate makes them wait, on Windows 49 days.
+LONGEST_S = 86_400.0
 
 
-def as_float(number: float) -> float:
-    """Convert as C does: any real number, but no text."""
-    return math.ldexp(number, 0)
+class _Stop(Protocol):
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float, /) -> bool: ...
 
 
-def checked_rate(rate: float) -> float:
-    """`rate` as a float, if it is one a bucket can have."""
-    value = as_float(rate)
-    if not value >= 0.0:
-        raise ValueError(f"rate must be >= 0 tokens/s (math.inf for no limit), not {rate!r}")
-    return value
-
-
-def checked_full(burst: float) -> float:
-    """`burst` in credit, if it is one a bucket can have."""
-    value = as_float(burst)
-    if not (value >= 0.0 and value * CREDITS < math.inf):
-        raise ValueError(f"burst must be a finite number of tokens >= 0, not {burst!r}")
-    return value * CREDITS
-
-
-def checked_cost(n: float) -> float:
-    """`n` tokens in credit."""
-    value = as_float(n)
-    if not value >= 0.0:
-        raise ValueError(f"n must be >= 0 tokens, not {value!r}")
-    return value * CREDITS
-
-
-def checked_time(t: int) -> int:
-    """`t` if it is an integer of 64 bits."""
-    value = index(t)
-    if not INT64_MIN <= value <= INT64_MAX:
-        raise OverflowError(f"a time must fit in 64 bits of nanoseconds, not {t!r}")
-    return value
-
-
-def duration_ns(seconds: float | None) -> int:
-    """Nanoseconds of `seconds`, None meaning no limit; negative when the time has passed."""
-    if seconds is None:
-        return INT64_MAX
-    value = as_float(seconds)
-    if math.isnan(value):
-        raise ValueError(f"a time limit must be a number of seconds, not {seconds!r}")
-    value *= 1e9
-    if value >= 2.0**63:
-        return INT64_MAX
-    return -1 if value < 0.0 else int(value)
+def sleep_through(sleep: Callable[[float], object], seconds: float) -> bool:
+    """Whether a stop event ended it: the `wait` of one returns True, and no other sleep does."""
+    while seconds > LONGEST_S:
+        if sleep(LONGEST_S) is True:
+            return True
+        seconds -= LONGEST_S
+    return sleep(seconds) is True
 
 
 @final
@@ -199,6 +168,30 @@ class TokenBucket:
         with self._lock:
             return self._take(self._held(now), cost)
 
+    def _ask(self, t: int, cost: float, take: bool) -> Quota:
+        credit = self._at(t)
+        if take:
+            self._take(t, cost)
+        return quota_of(credit, cost, self._rate, self._full, take)
+
+    def request(self, n: float = 1) -> Quota:
+        """Do what `allow` does, and return a `Quota`: what remains, and when to come back."""
+        cost = checked_cost(n)
+        now = self._read_clock()
+        with self._lock:
+            return self._ask(self._held(now), cost, True)
+
+    def peek(self, n: float = 1) -> Quota:
+        """Return what `request` would, and take nothing."""
+        cost = checked_cost(n)
+        now = self._read_clock()
+        with self._lock:
+            return self._ask(self._held(now), cost, False)
+
+    def retry_after(self, n: float = 1) -> float | None:
+        """Seconds until `n` tokens are there, 0.0 if they are; None if they never will be. Takes nothing."""
+        return self.peek(n).retry_after
+
     def reserve(self, n: float = 1, *, max_delay: float | None = None) -> Reservation:
         """Take `n` tokens now for use after `delay` seconds; not ok if that can never be, or exceeds `max_delay`."""
         cost = checked_cost(n)
@@ -225,15 +218,20 @@ class TokenBucket:
             raise WaitTimeout(f"{n!r} tokens take longer than the timeout of {timeout!r} s")
         return r
 
-    def wait(self, n: float = 1, timeout: float | None = None) -> None:
+    def wait(self, n: float = 1, timeout: float | None = None, *, stop: _Stop | None = None) -> None:
         """Wait until `n` tokens are there and take them; the tokens go back if the wait is interrupted."""
+        if stop is not None and stop.is_set():
+            raise WaitCancelled("stopped before the wait began")
         r = self._reserve_to_wait(n, timeout)
         if r.delay > 0.0:
             try:
-                self._sleep(r.delay)
+                stopped = sleep_through(self._sleep if stop is None else stop.wait, r.delay)
             except BaseException:
                 r.cancel()
                 raise
+            if stopped and stop is not None:
+                r.cancel()
+                raise WaitCancelled(f"stopped while waiting {r.delay!r} s for {as_float(n)!r} tokens")
 
     async def wait_async(self, n: float = 1, timeout: float | None = None) -> None:
         """Wait as `wait` does, on the running event loop; cancelling the task gives the tokens back."""
@@ -257,6 +255,20 @@ class TokenBucket:
         cost = checked_cost(n)
         with self._lock:
             return self._take(t, cost)
+
+    def request_at(self, t: int, n: float = 1) -> Quota:
+        """Do what `request` does as if it were `t` (integer nanoseconds)."""
+        t = checked_time(t)
+        cost = checked_cost(n)
+        with self._lock:
+            return self._ask(t, cost, True)
+
+    def peek_at(self, t: int, n: float = 1) -> Quota:
+        """Do what `peek` does as if it were `t` (integer nanoseconds)."""
+        t = checked_time(t)
+        cost = checked_cost(n)
+        with self._lock:
+            return self._ask(t, cost, False)
 
     def reserve_at(self, t: int, n: float = 1, *, max_delay: float | None = None) -> Reservation:
         """Do what `reserve` does as if it were `t` (integer nanoseconds)."""

@@ -11,8 +11,9 @@ from operator import index
 from threading import RLock
 from typing import TYPE_CHECKING, final
 
-from fastcore._py.bucket import as_float, checked_cost, checked_full, checked_rate, checked_time
+from fastcore._py.amounts import as_float, checked_cost, checked_full, checked_rate, checked_time
 from fastcore._py.credit import CREDITS, INT64_MIN, accrued, covers
+from fastcore._py.quota import Quota, quota_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +163,35 @@ class KeyedTokenBucket:
         with self._lock:
             now = self._held(now)
             return self._take(self._meter(key, now), now, cost)
+
+    def request(self, key: Hashable, n: float = 1) -> Quota:
+        """Do what `allow` does, and return a `Quota`: what remains to `key`, and when to come back."""
+        cost = checked_cost(n)
+        if self._rate == math.inf or cost == 0.0 or cost > self._full:
+            return self.peek(key, n)
+        now = checked_time(self._clock())
+        with self._lock:
+            now = self._held(now)
+            meter = self._meter(key, now)
+            credit = accrued(meter.credit, meter.last, now, self._rate, self._full)
+            self._take(meter, now, cost)
+            return quota_of(credit, cost, self._rate, self._full, True)
+
+    def peek(self, key: Hashable, n: float = 1) -> Quota:
+        """Return what `request` would; takes nothing, and does not remember the key."""
+        cost = checked_cost(n)
+        now = checked_time(self._clock())
+        with self._lock:
+            now = self._held(now)
+            meter = self._table.get(key)
+            credit = self._full
+            if meter is not None:
+                credit = accrued(meter.credit, meter.last, now, self._rate, self._full)
+            return quota_of(credit, cost, self._rate, self._full, False)
+
+    def retry_after(self, key: Hashable, n: float = 1) -> float | None:
+        """Seconds until `key` has `n` tokens, 0.0 if it has; None if it never will. Takes nothing."""
+        return self.peek(key, n).retry_after
 
     def allow_many(self, keys: Iterable[Hashable], /) -> "NDArray[np.bool_]":
         """Take one token of each key, in order, at one instant; a numpy array of bool says which were allowed."""
