@@ -12,6 +12,10 @@ class ReentrancyError(FastcoreError, RuntimeError):
     """A callback called back into the object that is calling it, where that cannot work."""
 
 
+class NotFound(FastcoreError, KeyError):
+    """There is no such thing. A loader raises it to say so; a loading cache, for a key of which it was told so."""
+
+
 class RateLimitError(FastcoreError, ValueError):
     """The request can never succeed: more tokens than the bucket holds, or the wait exceeds the deadline."""
 
