@@ -23,7 +23,7 @@ from fastcore._ext.amounts cimport checked_cost, checked_full, checked_rate
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.credit cimport CREDITS, accrued, covers
 from fastcore._ext.instant cimport instant
-from fastcore._ext.quota cimport Quota, quota_of
+from fastcore._ext.quota cimport quota_of
 
 cdef enum:
     GLANCE = 2  # meters that a new key looks at while there is room

@@ -6,9 +6,7 @@ No user code runs in here, and nothing changes once it is made.
 
 import cython
 
-from libc.math cimport ceil, floor
-
-from fastcore._ext.credit cimport CREDITS, INFINITY, covers, wait_ns
+from libc.math cimport INFINITY, ceil
 
 
 @cython.final
@@ -65,22 +63,3 @@ cdef class Quota:
             f"Quota(limited={self.limited}, limit={self.limit!r}, remaining={self.remaining!r}, "
             f"reset_after={self.reset_after!r}, retry_after={self.retry_after!r})"
         )
-
-
-cdef Quota quota_of(double credit, double cost, double rate, double full, bint take):
-    cdef Quota quota = Quota.__new__(Quota, False, full / CREDITS, INFINITY, 0.0, 0.0)
-    if rate == INFINITY:
-        return quota
-    cdef bint passes = cost == 0.0 or (cost <= full and covers(credit, cost, rate))
-    if not passes:
-        quota.limited = True
-        quota.retry_after = None if cost > full or rate == 0.0 else wait_ns(credit, cost, rate) / 1e9
-    elif take:
-        credit -= cost
-    cdef double whole = floor(credit / CREDITS)
-    if (whole + 1.0) * CREDITS <= full and covers(credit, (whole + 1.0) * CREDITS, rate):
-        whole += 1.0
-    quota.remaining = whole if whole > 0.0 else 0.0
-    if credit < full:
-        quota.reset_after = INFINITY if rate == 0.0 else wait_ns(credit, full, rate) / 1e9
-    return quota
