@@ -11,3 +11,4 @@ cdef class LRUCache(Slots):
     cdef int make_room(self, object key, double weight) except -1
     cdef int write(self, object key, object value, object ttl, int mode, Load load) except -1
     cdef object lifetime(self, uint32_t slot, uint64_t now)
+    cdef tuple snapshot(self, uint32_t slot, uint64_t now)

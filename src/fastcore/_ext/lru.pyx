@@ -17,7 +17,7 @@ from types import GenericAlias
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
     ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
-    drop, exceeds, find, hash_of, key_at, touch, value_at
+    drop, exceeds, find, hash_of, key_at, no_items, touch, value_at
 )
 
 cdef extern from *:
@@ -109,6 +109,10 @@ cdef class LRUCache(Slots):
     cdef object lifetime(self, uint32_t slot, uint64_t now):
         """What is left of an entry's life, in units of the timer; None: it does not expire."""
         return None
+
+    cdef tuple snapshot(self, uint32_t slot, uint64_t now):
+        """An entry as `_restore` understands it."""
+        return key_at(self, slot), value_at(self, slot), self.lifetime(slot, now)
 
     cdef int configure(self, object maxsize, object getsizeof) except -1:
         """Set up from the constructor's arguments; takes the section itself."""
@@ -330,7 +334,7 @@ cdef class LRUCache(Slots):
         raise KeyError(key)
 
     def popitem(self):
-        """Remove and return the least recently used `(key, value)`; KeyError if the cache is empty."""
+        """Remove and return the `(key, value)` that is to be evicted first; KeyError if the cache is empty."""
         cdef Gone gone = [NULL, NULL]
         cdef uint64_t now = 0
         cdef uint32_t slot
@@ -397,8 +401,9 @@ cdef class LRUCache(Slots):
     def clear(self):
         """Remove every entry; no load that is in flight will be stored."""
         cdef uint64_t now = 0
-        cdef list trash = [], items = [None] * (2 * ROOTS)
+        cdef list trash = [], items = no_items()
         cdef Table table
+        cdef bint walked = False
         self.read_clock(&now)
         memset(&table, 0, sizeof(Table))
         if not table_open(&table):
@@ -415,6 +420,7 @@ cdef class LRUCache(Slots):
                 table.version = self.table.version + 1
                 table, self.table = self.table, table
                 items, self.items = self.items, items
+                walked, self.walked = self.walked, walked
                 self.side = ROOTS
                 self.total = 0
         finally:
@@ -423,7 +429,7 @@ cdef class LRUCache(Slots):
         items.clear()
 
     def resize(self, maxsize, /):
-        """Change `maxsize`; what no longer fits is evicted at once, least recently used first."""
+        """Change `maxsize`; what no longer fits is evicted at once, in the order of the policy."""
         cdef double limit = maxsize
         cdef uint64_t now = 0
         cdef list trash = []
@@ -500,7 +506,7 @@ cdef class LRUCache(Slots):
                 for root in range(<uint32_t>ROOTS):
                     slot = self.table.slots[root].next
                     while slot != root and version == self.table.version:
-                        entries.append((key_at(self, slot), value_at(self, slot), self.lifetime(slot, now)))
+                        entries.append(self.snapshot(slot, now))
                         slot = self.table.slots[slot].next
         trash.clear()
         return entries

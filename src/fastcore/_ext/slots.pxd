@@ -60,6 +60,7 @@ cdef class Slots:
     cdef uint32_t side              # slots for which the side arrays have room
     cdef unsigned int flags
     cdef bint fractions             # some weight was not an integer
+    cdef bint walked                # `items` is shown to the collector: something in it may be part of a cycle
     cdef list items                 # key of slot s at 2 * s, its value after it
     cdef double *weights            # NULL: every entry weighs 1, or there has been none yet
     cdef double limit
@@ -93,6 +94,9 @@ cdef class Slots:
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1
     cdef int take(self, object key, uint64_t now, Gone *gone) except -1
+
+
+cdef list no_items()
 
 
 cdef inline uint32_t hash_of(object key) except? 0xFFFFFFFF:

@@ -9,6 +9,8 @@ loads; the drop of displaced keys and values, which callers do after their criti
 answer is true after the last comparison; from there to the end of the critical section nothing allocates a container or
 drops a reference, so no user code sees or disturbs a half-done step.
 
+As long as no key or value can be part of a cycle the collector does not walk the list at all (`collector.pxd`).
+
 The collector may empty the list while it breaks a cycle that runs through the cache; it is then shorter than `used`
 asks for, and every path into it looks at that first. There is no tp_clear for the same reason: this list, and the one
 that holds the callables, break all cycles by themselves.
@@ -20,6 +22,7 @@ from cpython.ref cimport Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fabs
 
+from fastcore._ext.collector cimport may_cycle, unwalk, walk
 from fastcore._ext.ring cimport (
     FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_grow, table_open, table_release, table_take
 )
@@ -52,7 +55,7 @@ cdef class Slots:
     def __cinit__(self):
         if not table_open(&self.table):
             raise MemoryError
-        self.items = [None] * (2 * ROOTS)
+        self.items = no_items()
         self.hooks = [None, None, None]
         self.flights = {}
         self.maxsize_given = 0
@@ -202,6 +205,7 @@ cdef class Slots:
         if load is not None and load.fenced:
             return 0
         if slot:
+            hold(self, value)
             gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
             if self.flags & QUEUES:
                 self.reuse(slot, weight, trash)
@@ -224,6 +228,8 @@ cdef class Slots:
             else:
                 reserve(self)
             slot = table_take(&self.table, hash, root)
+            hold(self, key)
+            hold(self, value)
             Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot, key))         # None
             Py_XDECREF(swap(self.items, 2 * <Py_ssize_t>slot + 1, value))   # None
             if self.flags & WEIGHS:
@@ -303,12 +309,21 @@ cdef class Slots:
                 cells += t.cells[slot] != 0
             require(cells == count, "index and rings differ in size")
             require(t.used <= t.capacity, "more slots than memory")
+            for stored in self.items:
+                require(self.walked or not may_cycle(stored), "hidden from the collector")
             if self.weights == NULL:
                 require(count <= self.limit, "over maxsize")
             else:
                 require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
                 require(self.total <= self.limit, "over maxsize")
         return keys
+
+
+cdef list no_items():
+    """The list of a cache without entries."""
+    cdef list items = [None] * (2 * ROOTS)
+    unwalk(items)
+    return items
 
 
 # Parts of `put` and `take` that no subclass sees.
@@ -332,6 +347,13 @@ cdef inline int64_t locate(Slots self, object key, uint32_t hash, PyObject **fli
             if current is not None:
                 flight[0] = <PyObject *>current
             return slot
+
+
+cdef inline void hold(Slots self, object stored) noexcept:
+    """`stored` is about to go into `items`: let the collector walk them if a cycle may lead through it."""
+    if not self.walked and may_cycle(stored):
+        self.walked = True
+        walk(self.items)
 
 
 cdef int reserve(Slots self) except -1:
