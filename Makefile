@@ -15,7 +15,7 @@ PRIMITIVES := tests/cache tests/ratelimit tests/breaker tests/pool tests/queue t
 # Where the real kube-apiserver lies, as for controller-runtime's envtest.
 export KUBEBUILDER_ASSETS ?= $(wildcard $(abspath ../shared/envtest))
 
-.PHONY: help venv build demo test lint types bench wheel services nightly sanitize freethreaded races refleaks clean
+.PHONY: help venv build demo test lint types bench bench-plots wheel services nightly sanitize freethreaded races refleaks clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the 
 
 bench: $(BUILT) ## every primitive against its twin and its peers, as ratios
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-quiet -q $(PYTEST_ARGS)
+
+bench-plots: $(BUILT) ## the same, drawn into docs/plots
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group plots
+	mkdir -p build
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-quiet -q --benchmark-json build/bench.json $(PYTEST_ARGS)
+	$(BIN)/python -m benchmarks.plots build/bench.json docs/plots
 
 wheel: $(STAMP) ## sdist, wheel from the sdist, and a smoke test of it in an empty environment
 	PYTHON=$(abspath $(BIN)/python) .ci/wheel

@@ -38,13 +38,14 @@ class Line(NamedTuple):
 
     what: str
     whose: str
-    ns: float
-    x: float
+    value: float
+    unit: str = "ns"
+    x: float = 1.0
 
     @property
     def ratio(self) -> float:
-        """The cost in dict hits."""
-        return self.ns / self.x
+        """The cost in dict hits, or in the line's own unit."""
+        return self.value / self.x
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,8 +56,13 @@ def per_call(benchmark: Any, function: Callable[[], object], calls: int = CALLS,
     """Measure `function`, which does `calls` operations, and note the nanoseconds of one."""
     yardstick = Yardstick()
     benchmark.pedantic(function, setup=yardstick.sample, rounds=rounds, warmup_rounds=3, iterations=1)
-    benchmark.extra_info["ns"] = benchmark.stats.stats.min / calls * 1e9
-    benchmark.extra_info["x"] = yardstick.best
+    benchmark.extra_info.update(value=benchmark.stats.stats.min / calls * 1e9, unit="ns", x=yardstick.best)
+
+
+def once(benchmark: Any, value: float, unit: str) -> None:
+    """Note a figure that was not timed here."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info.update(value=value, unit=unit)
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +82,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     mark = item.get_closest_marker("subject")
     bench = getattr(item, "funcargs", {}).get("benchmark")
-    if mark is None or bench is None or "ns" not in bench.extra_info:
+    if mark is None or bench is None or "value" not in bench.extra_info:
         return
     lines = item.config.stash.setdefault(LINES, [])
-    lines.append(Line(*mark.args, bench.extra_info["ns"], bench.extra_info["x"]))
+    figures = {name: bench.extra_info[name] for name in ("value", "unit", "x") if name in bench.extra_info}
+    lines.append(Line(*mark.args, **figures))
 
 
 LINES: pytest.StashKey[list[Line]] = pytest.StashKey()
@@ -88,15 +95,12 @@ LINES: pytest.StashKey[list[Line]] = pytest.StashKey()
 def met(target: Target, row: dict[str, Line]) -> bool | None:
     """Whether ours keeps to `target`; None if what it is held against was not measured."""
     ours = row.get("fastcore")
-    if ours is None:
+    if ours is None or (target.above and target.above not in row):
         return None
-    if target.of == "ns":
-        base = row.get(target.above) if target.above else None
-        if target.above and base is None:
-            return None
-        return ours.ns - (base.ns if base else 0.0) <= target.factor
     if target.of == "x":
         return ours.ratio <= target.factor
+    if target.of == ours.unit:
+        return ours.value - (row[target.above].value if target.above else 0.0) <= target.factor
     other = row.get(target.of)
     return None if other is None else ours.ratio <= target.factor * other.ratio
 
@@ -108,14 +112,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     write = terminalreporter.write_line
     write("")
     write(f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
-    write(f"x = one dict.get hit = {min(line.x for line in lines):.1f} ns, taken anew beside each line")
-    write(f"{'what':<36} {'whose':<24} {'ns':>12} {'x':>9}")
+    yardstick = min((line.x for line in lines if line.unit == "ns"), default=math.nan)
+    write(f"x = one dict.get hit = {yardstick:.1f} ns, taken anew beside each line")
+    write(f"{'what':<36} {'whose':<24} {'':>18} {'x':>9}")
     rows: dict[str, dict[str, Line]] = {}
     for line in lines:
         rows.setdefault(line.what, {})[line.whose] = line
     for what, row in rows.items():
         for line in sorted(row.values(), key=lambda line: line.ratio):
-            write(f"{what:<36} {line.whose:<24} {line.ns:>12.1f} {line.ratio:>9.2f}")
+            ratio = f"{line.ratio:>9.2f}" if line.unit == "ns" else ""
+            write(f"{what:<36} {line.whose:<24} {line.value:>12.1f} {line.unit:<5} {ratio}".rstrip())
     judged = [(target, met(target, rows.get(target.what, {}))) for target in TARGETS]
     write("")
     write(f"targets: {sum(ok is True for _, ok in judged)} met, {sum(ok is False for _, ok in judged)} missed")

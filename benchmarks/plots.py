@@ -15,16 +15,40 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 
 PAGES = {
-    "cache": ["LRU c[k] hit", "LRU get hit", "LRU set existing", "LRU set + evict", "TTL get hit", "TTL set existing",
-              "TTL set + evict", "S3-FIFO get hit", "@cached hit"],
+    "cache": [
+        "LRU c[k] hit",
+        "LRU get hit",
+        "LRU set existing",
+        "LRU set + evict",
+        "TTL get hit",
+        "TTL set existing",
+        "TTL set + evict",
+        "S3-FIFO get hit",
+        "@cached hit",
+    ],
     "ratelimit": ["token bucket allow", "keyed bucket allow, 10,000 keys"],
-    "breaker": ["breaker around a no-op, call", "breaker around a no-op, decorated", "breaker around a no-op, with block"],
+    "breaker": [
+        "breaker around a no-op, call",
+        "breaker around a no-op, decorated",
+        "breaker around a no-op, with block",
+    ],
     "pool": ["pool acquire + release", "pool lease, with statement", "buffer of 1 KiB", "array of 100,000 float64"],
-    "diff": ["diff, 32 KB equal", "diff, 32 KB, one deep change", "JSON patch made, one deep change", "fingerprint, 32 KB"],
+    "diff": [
+        "diff, 32 KB equal",
+        "diff, 32 KB, one deep change",
+        "JSON patch made, one deep change",
+        "fingerprint, 32 KB",
+    ],
     "queue": ["queue add + get + done", "queue add + await aget + done"],
-    "memory": ["bytes an entry, LRU", "bytes an entry, TTL", "collector pass, 1 M entries"],
-}  # fmt: skip
+    "memory": [
+        "LRU bytes an entry, 1 M",
+        "TTL bytes an entry, 1 M",
+        "keyed bucket bytes an entry, 1 M",
+        "LRU collector pass, 1 M",
+    ],
+}
 COLUMNS = 2
+LEAST = 0.01  # a logarithmic scale knows no zero
 OURS, TWIN, PEER, GO, TEXT = "#0b84a5", "#8fc7d6", "#9aa0a8", "#7a6fb0", "#7a808a"
 mpl.rcParams |= {
     "svg.fonttype": "none",
@@ -46,8 +70,8 @@ def lines(paths: list[str]) -> dict[str, dict[str, tuple[float, str]]]:
             info = bench["extra_info"]
             if "what" not in info:
                 continue
-            if "ns" in info:
-                value = info["ns"] / info["x"]
+            if info["unit"] == "ns":
+                value = info["value"] / info["x"]
                 label = f"{value:.2f} x" if value < 10 else f"{value:,.0f} x"
             else:
                 value, label = info["value"], f"{info['value']:,.1f} {info['unit']}"
@@ -65,13 +89,12 @@ def colour(whose: str) -> str:
 def panel(axes: Any, what: str, row: dict[str, tuple[float, str]]) -> None:
     """One row of the table as bars, the cheapest on top."""
     order = sorted(row, key=lambda whose: -row[whose][0])
-    values = [row[whose][0] for whose in order]
+    values = [max(row[whose][0], LEAST) for whose in order]
     axes.barh(order, values, color=[colour(whose) for whose in order], height=0.7)
     axes.set_xscale("log")
-    least = min(values)
-    axes.set_xlim(least / 4, max(values) * 6)
+    axes.set_xlim(min(values) / 4, max(values) * 6)
     for i, whose in enumerate(order):
-        axes.text(row[whose][0] * 1.08, i, row[whose][1], va="center", fontsize=8)
+        axes.text(values[i] * 1.08, i, row[whose][1], va="center", fontsize=8)
     axes.set_title(what, loc="left", fontsize=10, fontweight="bold")
     axes.set_xticks([])
     axes.minorticks_off()

@@ -44,4 +44,4 @@ def nanoseconds() -> dict[str, float]:
 def test_go(benchmark: Any, nanoseconds: dict[str, float], name: str) -> None:
     # Timed by Go itself; pytest-benchmark only carries the figure into the table.
     per_call(benchmark, lambda: None)
-    benchmark.extra_info["ns"] = nanoseconds[name]
+    benchmark.extra_info["value"] = nanoseconds[name]
