@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastcore._impl import IMPLEMENTATION
 from fastcore._version import __version__
 from fastcore.breaker import CircuitBreaker
-from fastcore.cache import LRUCache, TTLCache, cached, cachedmethod
+from fastcore.cache import LRUCache, S3FIFOCache, TTLCache, cached, cachedmethod
 from fastcore.diff import (
     Change,
     Plan,
@@ -58,6 +58,7 @@ __all__ = [
     "PoolError",
     "RateLimitError",
     "ReentrancyError",
+    "S3FIFOCache",
     "ShutDown",
     "TTLCache",
     "TokenBucket",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastcore._ext import pool as pool
     from fastcore._ext import queue as queue
     from fastcore._ext import quota as quota
+    from fastcore._ext import s3fifo as s3fifo
     from fastcore._ext import ttl as ttl
 
 PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
@@ -41,6 +42,7 @@ PRIMITIVES = frozenset(
         "pool",
         "queue",
         "quota",
+        "s3fifo",
         "ttl",
     }
 )

@@ -1,4 +1,4 @@
-"""Caches: `LRUCache`, `TTLCache`, and decorators that keep results in them.
+"""Caches: `LRUCache`, `S3FIFOCache`, `TTLCache`, and decorators that keep results in them.
 
 The interface is that of cachetools; `get_or_load`, `peek`, `set`, bulk calls and invalidation are added. The classes
 inherit every hot method from the compiled ones as it is.
@@ -18,7 +18,7 @@ from fastcore._cached import (
     typedkey,
     typedmethodkey,
 )
-from fastcore._impl import lru, ttl
+from fastcore._impl import lru, s3fifo, ttl
 from fastcore._singleflight import ABSENT, Flight, aload, load
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "CacheStats",
     "CachedFunction",
     "LRUCache",
+    "S3FIFOCache",
     "TTLCache",
     "cached",
     "cachedmethod",
@@ -261,6 +262,48 @@ class TTLCache(ttl.TTLCache[K, V], CacheMethods[K, V]):
         (False, 0)
 
     Source: the interface of cachetools; hierarchical timing wheels (Varghese and Lauck 1987).
+    """
+
+    __slots__ = ()
+    _flight_type = CacheFlight
+
+
+class S3FIFOCache(s3fifo.S3FIFOCache[K, V], CacheMethods[K, V]):
+    """A cache that keeps what is used again: one-time keys leave through a small queue and displace nothing else.
+
+    A new entry goes into a small queue, a tenth of `maxsize`. At its end the entry is evicted, unless it was used twice
+    meanwhile: then it moves to the main queue. The hash of what was evicted there is remembered for a while (a ghost,
+    0.9 of `maxsize` of them); a key that comes back in that time goes straight to main. At the end of main, an entry
+    that was used goes round once more, up to three times; others are evicted. So a scan over many keys leaves what is
+    in use alone, and a hit moves nothing: it only counts a use.
+
+    `[]`, `get`, `get_many`, `setdefault` and setting a key that is there are uses. `in`, `peek`, iteration and the views
+    are not. All else is as in TTLCache, except that without deadlines no clock is read.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
+        getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+        ttl: time to live in the unit of the timer (seconds by default), >= 0; None or math.inf: for ever.
+        timer: a callable that returns a number; default: the monotonic clock in seconds, read in C to the nanosecond.
+        jitter, touch, rng: as in TTLCache.
+
+    Raises:
+        ValueError: an argument outside its range; later, `cache[key] = value` when `value` is larger than `maxsize`.
+
+    Complexity: O(1) a call, amortised where an entry is added, evicted or dies.
+    Thread safety: as LRUCache.
+
+    Example:
+        >>> cache = S3FIFOCache(maxsize=100)
+        >>> for page in range(50):
+        ...     cache[page] = "often read"
+        >>> reads = [cache[page] for page in range(50) for _ in range(2)]
+        >>> for page in range(1000, 9000):
+        ...     cache[page] = "read once, by a scan"
+        >>> sum(page in cache for page in range(50))
+        50
+
+    Source: Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023; details as in libCacheSim.
     """
 
     __slots__ = ()

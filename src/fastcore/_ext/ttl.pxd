@@ -47,6 +47,9 @@ cdef class TTLCache(LRUCache):
     cdef int read_timer(self, Reading *reading) except -1
 
     @cython.final
+    cdef bint timed(self) noexcept
+
+    @cython.final
     cdef uint64_t settle(self, Reading *reading) noexcept
 
     @cython.final

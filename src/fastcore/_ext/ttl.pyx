@@ -198,8 +198,12 @@ cdef class TTLCache(LRUCache):
         cdef Reading reading = [False, 0, 0]
         self.read_timer(&reading)
         with cython.critical_section(self):
-            now[0] = self.settle(&reading)
+            now[0] = self.settle(&reading) if self.timed() else self.latest
         return 0
+
+    cdef bint timed(self) noexcept:
+        """Whether the time matters: a given timer was read anyway, and without deadlines the clock need not be."""
+        return self.injected or self.wheel.levels != 0
 
     cdef bint dead(self, uint32_t slot, uint64_t now) noexcept:
         return now >= self.timers[slot].expires
@@ -280,7 +284,7 @@ cdef class TTLCache(LRUCache):
                     self.intact()
                 if span.fraction and self.domain == INTEGERS:
                     self.to_floats()
-                now = self.settle(&reading)
+                now = self.settle(&reading) if not span.endless or self.timed() else self.latest
                 if wheel_due(&self.wheel, self.timers, now):
                     if trash is None:
                         trash = []

@@ -43,7 +43,7 @@ class Load:
 class Entry:
     """A key with its value; `linked` as long as it is in the cache."""
 
-    __slots__ = ("expires", "hash", "key", "linked", "seq", "ttl", "value", "weight")
+    __slots__ = ("expires", "hash", "key", "linked", "place", "seq", "ttl", "value", "weight")
 
     def __init__(self, key: Hashable, value: object, hash: int) -> None:
         self.key = key
@@ -54,6 +54,7 @@ class Entry:
         self.expires: float = math.inf
         self.ttl: float = math.inf
         self.seq = 0
+        self.place = 0
 
 
 class LRUCache:
@@ -100,8 +101,15 @@ class LRUCache:
     def _sweep(self, now: float, trash: list[object]) -> None:
         pass
 
+    def _forget(self) -> None:
+        """All entries are gone."""
+
     def _lifetime(self, entry: Entry, now: float) -> float | None:
         return None
+
+    def _snapshot(self, entry: Entry, now: float) -> tuple[Any, ...]:
+        """An entry as `_restore` understands it."""
+        return entry.key, entry.value, self._lifetime(entry, now)
 
     # -- inner parts; those that take no lock run under it
 
@@ -387,7 +395,7 @@ class LRUCache:
         raise KeyError(key)
 
     def popitem(self) -> tuple[Any, Any]:
-        """Remove and return the least recently used `(key, value)`; KeyError if the cache is empty."""
+        """Remove and return the `(key, value)` that is to be evicted first; KeyError if the cache is empty."""
         trash: list[object] = []
         now = self._read_clock()
         with self._lock:
@@ -444,12 +452,13 @@ class LRUCache:
             entries = self._all()
             for entry in entries:
                 self._detach(entry, trash)
+            self._forget()
             self._counters["removals"] += len(entries)
             self._changes += 1
             self._version += 1
 
     def resize(self, maxsize: float, /) -> None:
-        """Change `maxsize`; what no longer fits is evicted at once, least recently used first."""
+        """Change `maxsize`; what no longer fits is evicted at once, in the order of the policy."""
         if not maxsize >= 0:
             raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
         trash: list[object] = []
@@ -510,15 +519,15 @@ class LRUCache:
         len(self)
         return self._total if self._fractions else int(self._total)
 
-    def _entries(self) -> list[tuple[Any, Any, float | None]]:
+    def _entries(self) -> list[tuple[Any, ...]]:
         """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
         trash: list[object] = []
         now = self._read_clock()
         with self._lock:
             self._sweep(now, trash)
-            return [(e.key, e.value, self._lifetime(e, now)) for ring in self._rings() for e in ring]
+            return [self._snapshot(e, now) for e in self._all()]
 
-    def _restore(self, entries: Iterable[tuple[Any, Any, float | None]], /) -> None:
+    def _restore(self, entries: Iterable[tuple[Any, ...]], /) -> None:
         """Store what another cache's `_entries` returned, in that order."""
         for key, value, lifetime in entries:
             self._write(key, value, lifetime, RESTORE, None)
