@@ -4,9 +4,12 @@ import contextlib
 import random
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
+from fastcore._ext import queue as ext
 
 
 class Key:
@@ -96,6 +99,114 @@ def test_eq_ends_the_key_that_is_being_done(impl: Any) -> None:
     with pytest.raises(ValueError, match="not being processed"):
         queue.done(Key(1))
     assert queue.get().name == 1
+
+
+def test_eq_adds_the_key_that_is_being_done_and_raises(impl: Any) -> None:
+    """WQ-2: the error ends `done`, whose key is still being processed, and the add counts."""
+    for skip in range(2):
+        queue = impl.queue.WorkQueue()
+        queue.add(Key(0))
+        queue.add(Key(1))
+        queue.get()
+        queue.get()
+        calls = []
+
+        def hook(a: Key, b: Key, queue: Any = queue, calls: list[int] = calls, skip: int = skip) -> None:
+            calls.append(0)
+            if len(calls) <= skip:
+                Key.hook = hook
+                return
+            queue.add(Key(1))
+            raise RuntimeError("no")
+
+        Key.hook = hook
+        with pytest.raises(RuntimeError, match="no"):
+            queue.done(Key(1))
+        assert queue.stats()[1:5] == (0, {}, 2, 0)
+        queue.done(Key(1))
+        assert queue.stats()[1:5] == (1, {0: 1}, 1, 0)
+        assert queue.get(timeout=0).name == 1
+
+
+def use(queue: Any) -> None:
+    """Grow, shrink, add, hand out and end, so that nothing stays where it was."""
+    for name in range(2, 200):
+        queue.add(Number(name))
+    for _ in range(198):
+        queue.done(queue.get(timeout=0))
+
+
+class Number(Key):
+    """Its hash is that of all other keys only for 0 and 1."""
+
+    def __hash__(self) -> int:
+        return 1 if self.name < 2 else self.name
+
+
+def interleave(queue: Any, call: str, event: str, run: Callable[[Callable[[], None]], None]) -> None:
+    """`run` something in the comparison of a call."""
+    queue.add(Number(0))
+    queue.get(timeout=0)
+    processing = {0}
+    if call == "done":
+        queue.add(Number(1))
+        queue.get(timeout=0)
+        processing.add(1)
+
+    def between() -> None:
+        if event == "much":
+            use(queue)
+        elif event == "same":
+            queue.add(Number(1))
+        else:
+            queue.done(Number(0))
+            if event == "both gone" and call == "done":
+                queue.done(Number(1))
+
+    Key.hook = lambda a, b: run(between)
+    try:
+        queue.done(Number(1)) if call == "done" else getattr(queue, call)(Number(1), 0)
+    except ValueError:
+        assert (call, event) == ("done", "both gone")
+    Key.hook = None
+    ended = {"same": set(), "other gone": {0}, "both gone": {0, 1}, "much": set()}[event]
+    processing -= ended | {1}
+    stats = queue.stats()
+    assert (stats.depth, stats.processing) == (int(call != "done" or event == "same"), len(processing))
+    for _ in range(stats.depth):
+        assert queue.get(timeout=0).name == 1
+        with pytest.raises(TimeoutError):
+            queue.get(timeout=0)
+        queue.done(Number(1))
+    for name in processing:
+        queue.done(Number(name))
+    assert queue.stats()[1:5] == (0, {}, 0, 0)
+    use(queue)
+    queue.add(Number(1))
+    assert drain(queue) == [1]
+
+
+CALLS = pytest.mark.parametrize("call", ["add", "add_after", "done"])
+EVENTS = pytest.mark.parametrize("event", ["same", "other gone", "both gone", "much"])
+
+
+@CALLS
+@EVENTS
+def test_eq_uses_the_queue(impl: Any, call: str, event: str) -> None:
+    """WQ-1, WQ-2, WQ-3: what a comparison did counts."""
+    interleave(impl.queue.WorkQueue(), call, event, lambda between: between())
+
+
+@CALLS
+@EVENTS
+def test_another_thread_comes_between_comparisons(call: str, event: str) -> None:
+    """WQ-1, WQ-2, WQ-3: a comparison that blocks lets other threads in, where the twin's lock keeps them out."""
+
+    def run(between: Callable[[], None]) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(between).result(30)
+
+    interleave(ext.WorkQueue(), call, event, run)
 
 
 def test_eq_ends_the_key_and_hands_out_another(impl: Any) -> None:

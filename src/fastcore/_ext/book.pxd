@@ -1,9 +1,11 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from fastcore._ext.catalog cimport Catalog, Entry, Party
 from fastcore._ext.durations cimport Counts
 from fastcore._ext.levels cimport Lane, Level, Levels
 from fastcore._ext.link cimport Link
-from fastcore._ext.timers cimport Timer, Timers
+from fastcore._ext.timers cimport Timers
 from fastcore._ext.waiting cimport Crowd
 
 
@@ -20,29 +22,12 @@ cdef struct Figures:
 
 
 cdef class Group:
-    cdef Lane* lanes
-    cdef Py_ssize_t members
-
-
-cdef class Entry:
-    cdef object key
-    cdef Group group
-    cdef Link line          # in a lane while ready, in `processing` while being processed
-    cdef Link age           # in `ready` while ready
-    cdef Timer timer        # in `timers` while delayed
-    cdef Lane* lane
-    cdef Level* level
-    cdef int64_t added      # when it was first added since it was last handed out
-    cdef int64_t ready_at
-    cdef int64_t started
-    cdef int state
-    cdef int priority
-    cdef int popped         # the priority it was handed out with
-    cdef bint settled       # in the dict for certain
+    cdef Party* party
 
 
 cdef class Book:
-    cdef dict items
+    cdef Catalog catalog
+    cdef list keys          # by slot; None from `catalog.size` on
     cdef Levels levels
     cdef Link ready
     cdef Py_ssize_t depth
@@ -51,7 +36,7 @@ cdef class Book:
     cdef Timers timers
     cdef int64_t seq
     cdef Crowd crowd
-    cdef Entry spare        # for the next key that is new; None while there is none
+    cdef Py_ssize_t signals     # consumers to wake once the operation has ended
     cdef int64_t aging
     cdef bint aged_turn
     cdef bint shut
@@ -62,23 +47,26 @@ cdef class Book:
     cdef Counts worked
 
     # For the queue
-    cdef int put(self, object key, Group group, int64_t delay, long long priority, bint again, int64_t now) except -1
-    cdef Entry take(self, int64_t now)
-    cdef Entry finish(self, object key, int64_t now)
-    cdef int64_t advance(self, int64_t now) except? -1
+    cdef int put(self, object key, Party* party, int64_t delay, long long priority, bint again, int64_t now) except -1
+    cdef PyObject* take(self, int64_t now) except? NULL
+    cdef int finish(self, object key, int64_t now, PyObject** gone) except -1
+    cdef Py_ssize_t count(self, int64_t now) except -1
     cdef int64_t next_due(self, int64_t now) noexcept
     cdef int hand_on(self) except -1
     cdef bint idle(self) noexcept
-    cdef int close(self) except -1
+    cdef int close(self, list gone) except -1
     cdef int read(self, int64_t now, Figures* figures, dict depths) except -1
 
     # Steps
+    cdef int search(self, object key, Py_hash_t hash, Entry** found) except -1
+    cdef int same(self, Entry* entry, object key) except -1
+    cdef int fit(self) except -1
+    cdef PyObject* drop(self, Entry* entry) noexcept
+    cdef void abandon(self) noexcept
+    cdef int64_t advance(self, int64_t now) except? -1
     cdef int expire(self) except -1
-    cdef int raise_priority(self, Entry entry, int priority) except -1
-    cdef void link(self, Entry entry, Level* level, Lane* lane) noexcept
-    cdef int delay(self, Entry entry, int64_t due, int priority) except -1
-    cdef int mark(self, Entry entry, int64_t now) except -1
-    cdef int push(self, Entry entry, int64_t now) except -1
-    cdef int put_back(self, object key, Entry gone) except -1
-    cdef void dismiss(self, Entry entry) noexcept
-    cdef void keep(self, Entry entry) noexcept
+    cdef int raise_priority(self, Entry* entry, int priority) except -1
+    cdef int delay(self, Entry* entry, int64_t due, int priority) except -1
+    cdef int mark(self, Entry* entry, int64_t now) except -1
+    cdef int push(self, Entry* entry, int64_t now) except -1
+    cdef int signal(self) except -1

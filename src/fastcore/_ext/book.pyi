@@ -7,12 +7,6 @@ class Group:
     def __new__(cls) -> Group: ...
 
 @final
-class Entry:
-    """All that the queue knows of one key."""
-
-    def __new__(cls) -> Entry: ...
-
-@final
 class Book:
     """The keys of one queue."""
 

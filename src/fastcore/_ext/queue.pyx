@@ -15,18 +15,29 @@ from types import GenericAlias
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.number cimport PyNumber_Index
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
 from libc.math cimport isnan
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, int64_t
 
-from fastcore._ext.book cimport Book, Entry, Figures, Group
+from fastcore._ext.book cimport Book, Figures, Group
+from fastcore._ext.catalog cimport party_drop
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.durations cimport BUCKETS, Counts
 from fastcore._ext.waiting cimport Crowd, Waiter, take_woken
 
+from fastcore._ext.backoff import ItemBackoff
 from fastcore.errors import ShutDown, WaitTimeout
 
 cdef extern from "math.h" nogil:
     long long llrint(double)
+
+cdef extern from *:
+    """
+    /* A new reference, handed on as the object that it is. */
+    static inline PyObject *fastcore_own(PyObject *reference) { return reference; }
+    """
+    object own "fastcore_own"(PyObject* reference)
 
 cdef enum:
     KEPT_GROUPS = 64
@@ -74,28 +85,6 @@ cdef object snapshot(Counts* histogram):
         total += histogram.counts[i]
         buckets.append((10.0 ** (i + 1) / 1e9 if i < BUCKETS - 1 else math.inf, total))
     return Durations(tuple(buckets), histogram.sum_ns / 1e9)
-
-
-@cython.final
-cdef class _ItemBackoff:
-    """The limiter of a queue that was given none: 5 ms, doubled with each call for the key, up to 1000 s."""
-
-    cdef dict failures
-
-    def __cinit__(self):
-        self.failures = {}
-
-    def when(self, key, /):
-        with cython.critical_section(self):
-            n = self.failures.get(key, 0)
-            self.failures[key] = n + 1
-        return min(0.005 * 2.0 ** min(n, 60), 1000.0)
-
-    def forget(self, key, /):
-        self.failures.pop(key, None)
-
-    def retries(self, key, /):
-        return self.failures.get(key, 0)
 
 
 @cython.final
@@ -160,7 +149,7 @@ cdef class WorkQueue:
         self.groups_limit = KEPT_GROUPS
         self.everyone = Group.__new__(Group)
         self.clock = clock
-        self.limiter = _ItemBackoff.__new__(_ItemBackoff) if limiter is None else limiter
+        self.limiter = ItemBackoff() if limiter is None else limiter
         self.fair_by = fair_by
         self.name = name
 
@@ -213,17 +202,17 @@ cdef class WorkQueue:
             ShutDown: the queue is shut down and no key is ready.
         """
         cdef int64_t limit = -1 if timeout is None else timeout_ns(timeout)
-        cdef Entry entry = self._take_or_wait(None, None)
-        if entry is None:
-            entry = self._wait(timeout, limit)
-        return entry.key
+        cdef PyObject* key = self._take_or_wait(None, None)
+        if key == NULL:
+            key = self._wait(timeout, limit)
+        return own(key)
 
     async def aget(self):
         """Take the next key as `get` does, without blocking the event loop; cancelling loses no key."""
         cdef Waiter waiter = None, previous
-        cdef Entry entry = self._take_or_wait(None, None)
-        if entry is not None:
-            return entry.key
+        cdef PyObject* key = self._take_or_wait(None, None)
+        if key != NULL:
+            return own(key)
         from asyncio import get_running_loop
 
         loop = get_running_loop()
@@ -231,9 +220,9 @@ cdef class WorkQueue:
             while True:
                 previous = waiter
                 waiter = Waiter(loop)
-                entry = self._take_or_wait(waiter, previous)
-                if entry is not None:
-                    return entry.key
+                key = self._take_or_wait(waiter, previous)
+                if key != NULL:
+                    return own(key)
                 waiter.arm(waiter.pause)
                 try:
                     await waiter.future
@@ -249,14 +238,16 @@ cdef class WorkQueue:
             ValueError: `key` is not being processed.
         """
         cdef int64_t now = self._read()
-        cdef Entry entry = None
+        cdef PyObject* gone = NULL
+        cdef bint processed
         cdef list woken
         with cython.critical_section(self):
-            entry = self.book.finish(key, now)
+            processed = self.book.finish(key, now, &gone)
             woken = take_woken(self.crowd)
+        Py_XDECREF(gone)
         if woken is not None:
             self._wake(woken)
-        if entry is None:
+        if not processed:
             raise ValueError(f"done() of a key that is not being processed: {key!r}")
 
     def __len__(self):
@@ -269,8 +260,7 @@ cdef class WorkQueue:
         if delayed:
             now = self._read()
         with cython.critical_section(self):
-            self.book.advance(now)
-            depth = self.book.depth
+            depth = self.book.count(now)
             woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
@@ -283,9 +273,9 @@ cdef class WorkQueue:
 
         Consumers and drains that wait are woken. Calling it again has no effect.
         """
-        cdef list woken
+        cdef list woken, gone = []      # lives until after the section
         with cython.critical_section(self):
-            self.book.close()
+            self.book.close(gone)
             self.crowd.release()
             woken = take_woken(self.crowd)
         if woken is not None:
@@ -359,7 +349,7 @@ cdef class WorkQueue:
             return self.book.shut
 
     cdef Group _group(self, object key):
-        """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
+        """The group of `key`, held. Now and then forgets those that nobody holds, so that their number is bounded."""
         cdef Group group
         cdef list known_groups = None       # lives until after the section
         value = self.fair_by(key)
@@ -367,61 +357,80 @@ cdef class WorkQueue:
             if len(self.groups) >= self.groups_limit:
                 known_groups = list(self.groups.items())
                 for known, group in known_groups:
-                    if group.members == 0:
+                    if group.party.holders == 1:
                         self.groups.pop(known, None)
                 self.groups_limit = max(KEPT_GROUPS, 2 * len(self.groups))
             group = self.groups.setdefault(value, Group.__new__(Group))
+            group.party.holders += 1
         return group
 
     cdef inline int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
         """See Book.put."""
+        if self.fair_by is not None:
+            return self._put_fairly(key, delay, priority, again)
+        if self.clock is not None and self._shut():
+            return 0        # without calling it; the book looks again
+        return self._put_in(key, self.everyone, delay, priority, again)
+
+    cdef int _put_fairly(self, object key, int64_t delay, long long priority, bint again) except -1:
         cdef Group group
-        cdef int64_t now
+        if self._shut():
+            return 0
+        group = self._group(key)
+        try:
+            self._put_in(key, group, delay, priority, again)
+        finally:
+            with cython.critical_section(self):
+                party_drop(group.party)
+        return 0
+
+    cdef inline int _put_in(self, object key, Group group, int64_t delay, long long priority, bint again) except -1:
+        cdef int64_t now = self._read()
         cdef list woken
-        if (self.fair_by is not None or self.clock is not None) and self._shut():
-            return 0        # without calling them; the book looks again
-        group = self.everyone if self.fair_by is None else self._group(key)
-        now = self._read()
         with cython.critical_section(self):
-            self.book.put(key, group, delay, priority, again, now)
+            self.book.put(key, group.party, delay, priority, again, now)
             woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         return 0
 
-    cdef Entry _take_or_wait(self, Waiter waiter, Waiter previous):
-        """Take a key; without one, let `waiter` take the place of `previous` among those who wait."""
+    cdef PyObject* _take_or_wait(self, Waiter waiter, Waiter previous) except? NULL:
+        """Take a key, as a new reference; without one, let `waiter` take the place of `previous` among those who wait.
+
+        NULL, without an exception, for no key.
+        """
         cdef int64_t now = self._read()
-        cdef Entry entry
-        cdef bint ended
+        cdef PyObject* key
+        cdef bint ended = False
         cdef list woken
         with cython.critical_section(self):
             if previous is not None:
                 self.crowd.delist(previous)
-            entry = self.book.take(now)
-            ended = entry is None and self.book.shut
-            if entry is None and waiter is not None and not ended:
-                self.crowd.enlist(waiter, self.book.next_due(now))
+            key = self.book.take(now)
+            if key == NULL:
+                ended = self.book.shut
+                if waiter is not None and not ended:
+                    self.crowd.enlist(waiter, self.book.next_due(now))
             woken = take_woken(self.crowd)
         if woken is not None:
             self._wake(woken)
         if ended:
             raise ShutDown(f"the queue {self.name!r} is shut down and holds no more keys")
-        return entry
+        return key
 
-    cdef Entry _wait(self, object timeout, int64_t limit):
+    cdef PyObject* _wait(self, object timeout, int64_t limit) except NULL:
         """Take a key, blocking the thread for up to `limit` nanoseconds; negative is without limit."""
         cdef int64_t deadline = -1 if limit < 0 else monotonic_ns() + min(limit, INT64_MAX // 2)
         cdef int64_t pause
         cdef Waiter waiter = None, previous
-        cdef Entry entry
+        cdef PyObject* key
         try:
             while True:
                 previous = waiter
                 waiter = Waiter()
-                entry = self._take_or_wait(waiter, previous)
-                if entry is not None:
-                    return entry
+                key = self._take_or_wait(waiter, previous)
+                if key != NULL:
+                    return key
                 pause = min(waiter.pause, THREAD_RECHECK_NS)
                 if deadline >= 0:
                     pause = min(pause, deadline - monotonic_ns())
@@ -456,9 +465,9 @@ cdef class WorkQueue:
 
     cdef bint _drain(self, Waiter waiter) except -1:
         cdef bint idle
-        cdef list woken
+        cdef list woken, gone = []      # lives until after the section
         with cython.critical_section(self):
-            self.book.close()
+            self.book.close(gone)
             idle = self.book.idle()
             if not idle:
                 self.crowd.drainers[waiter] = None

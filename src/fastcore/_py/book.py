@@ -1,11 +1,12 @@
 """What a work queue knows of its keys: which are ready, delayed, being processed, and in what order they come.
 
-A key is in `_items` while it is ready, being processed or delayed. Ready keys stand in `_ready`, in the order in which
-they became ready, and in `_levels`, by priority and group. A book belongs to one queue and is only used under that
-queue's lock. It reads no clock and wakes nobody: it tells the crowd whom to wake.
+A key has an entry in `_chains` while it is ready, being processed or delayed: entries of keys with the same hash form a
+chain. Ready keys stand in `_ready`, in the order in which they became ready, and in `_levels`, by priority and group. A
+book belongs to one queue and is only used under that queue's lock. It reads no clock and wakes nobody: it tells the
+crowd whom to wake.
 
-User code runs in a key's `__hash__` and `__eq__`: on the dict call that opens an operation, before anything changed,
-and on the `pop` in `_drop`, while the entry still counts as being processed.
+User code runs in a key's `__hash__`, and in `__eq__` during `_search`, which opens an operation before anything has
+changed. What `_search` finds is true when it returns.
 """
 
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from fastcore._py.durations import Counts, Durations
 from fastcore._py.levels import Entry, Group, Levels
 from fastcore._py.waiting import NEVER, Crowd
 
-_READY, _PROCESSING, _DIRTY, _DELAYED = 1, 2, 4, 8
+_READY, _PROCESSING, _DIRTY, _DELAYED, _GONE = 1, 2, 4, 8, 16
 
 
 class QueueStats(NamedTuple):
@@ -42,7 +43,7 @@ class Book:
         self._crowd = crowd
         self._aging = aging
         self._aged_turn = False
-        self._items: dict[Any, Entry] = {}
+        self._chains: dict[int, list[Entry]] = {}
         self._levels = Levels()
         self._ready: OrderedDict[Entry, None] = OrderedDict()
         self._processing: dict[Entry, None] = {}
@@ -57,12 +58,14 @@ class Book:
 
         `again` is a requeue: counted as a retry. Priority None stands for the one that the key was handed out with.
         """
-        fresh = Entry(key, group)
-        entry = self._items.setdefault(key, fresh)
-        if entry is fresh:
-            group.members += 1
+        code = hash(key)
+        entry = self._search(key, code)
         if self.shut:  # since the queue looked, or while the keys were compared
             return
+        if entry is None:
+            entry = Entry(key, code, group)
+            self._chains.setdefault(code, []).append(entry)
+            group.members += 1
         now = self.advance(now)
         if priority is None:
             priority = entry.popped if entry.state & _PROCESSING else 0
@@ -101,13 +104,9 @@ class Book:
 
     def finish(self, key: Any, now: int) -> Entry | None:
         """The entry whose processing has ended, or None if it is not being processed."""
-        entry = self._items.get(key)
+        entry = self._search(key, hash(key))
         if entry is None or not entry.state & _PROCESSING:
             return None
-        if entry.state == _PROCESSING:
-            self._drop(key, entry)
-            if not entry.state & _PROCESSING:
-                return entry
         now = self.advance(now)
         entry.state &= ~_PROCESSING
         del self._processing[entry]
@@ -115,6 +114,8 @@ class Book:
         if entry.state & _DIRTY:
             entry.state &= ~_DIRTY
             self._push(entry, now)
+        elif not entry.state:
+            self._drop(entry)
         if self.shut and self.idle():
             self._crowd.release()
         return entry
@@ -150,12 +151,16 @@ class Book:
         """Whether no key is ready or being processed."""
         return not self._ready and not self._processing
 
-    def close(self) -> None:
-        """End intake. Entries that were only delayed stay in the dict, idle, until the queue goes."""
+    def close(self) -> list[Entry]:
+        """End intake, and take out the keys that were only delayed."""
         self.shut = True
-        for entry in self._delays.clear():
+        delayed = self._delays.clear()
+        for entry in delayed:
             entry.state &= ~_DELAYED
+            if not entry.state:
+                self._drop(entry)
         self._crowd.end()
+        return delayed
 
     def read(self, now: int, name: str) -> QueueStats:
         """All figures."""
@@ -213,25 +218,25 @@ class Book:
         self._ready[entry] = None
         self._crowd.signal()
 
-    def _drop(self, key: Any, entry: Entry) -> None:
-        """Take the clean `entry` out of the dict; if the key's `__eq__` has added it again meanwhile, put it back."""
-        gone, kept = self._items.pop(key, None), None
-        if gone is entry and entry.state == _PROCESSING:
-            entry.group.members -= 1
-        elif gone is not None:
-            try:
-                kept = self._items.setdefault(key, gone)
-            finally:
-                if kept is not gone:
-                    self._dismiss(gone)
+    def _search(self, key: Any, code: int) -> Entry | None:
+        """The entry of `key`. One that comes meanwhile is met, being at the end of its chain."""
+        place = 0
+        while place < len(chain := self._chains.get(code, [])):
+            entry = chain[place]
+            equal = entry.key is key or entry.key == key
+            if entry.state == _GONE:
+                place = 0
+            elif equal:
+                return entry
+            else:
+                place = self._chains[code].index(entry) + 1
+        return None
 
-    def _dismiss(self, entry: Entry) -> None:
-        """Unlink an entry that the dict no longer owns."""
-        if entry.state & _READY:
-            self._levels.remove(entry)
-            del self._ready[entry]
-        if entry.state & _DELAYED:
-            self._delays.cancel(entry)
-        self._processing.pop(entry, None)
-        entry.state = 0
+    def _drop(self, entry: Entry) -> None:
+        """Take out an entry that is nowhere else."""
+        chain = self._chains[entry.code]
+        chain.remove(entry)
+        if not chain:
+            del self._chains[entry.code]
+        entry.state = _GONE
         entry.group.members -= 1

@@ -10,16 +10,17 @@ class Group:
     __slots__ = ("members",)
 
     def __init__(self) -> None:
-        self.members = 0
+        self.members = 0  # entries, and calls of `add` under way
 
 
 class Entry:
     """All that the queue knows of one key."""
 
-    __slots__ = ("added", "due", "group", "key", "popped", "priority", "ready_at", "seq", "started", "state")
+    __slots__ = ("added", "code", "due", "group", "key", "popped", "priority", "ready_at", "seq", "started", "state")
 
-    def __init__(self, key: Any, group: Group) -> None:
+    def __init__(self, key: Any, code: int, group: Group) -> None:
         self.key = key
+        self.code = code
         self.group = group
         self.state = self.priority = self.popped = 0
         self.added = self.ready_at = self.started = self.due = self.seq = 0

@@ -16,6 +16,7 @@ from time import monotonic_ns
 from types import GenericAlias
 from typing import Any, final
 
+from fastcore._py.backoff import ItemBackoff
 from fastcore._py.book import Book
 from fastcore._py.book import QueueStats as QueueStats
 from fastcore._py.durations import Durations as Durations
@@ -46,28 +47,6 @@ def _timeout_ns(timeout: float) -> int:
     if not timeout >= 0:
         raise ValueError(f"timeout must be >= 0 seconds, got {timeout!r}")
     return _ns(timeout)
-
-
-class _ItemBackoff:
-    """The limiter of a queue that was given none: 5 ms, doubled with each call for the key, up to 1000 s."""
-
-    __slots__ = ("failures", "lock")
-
-    def __init__(self) -> None:
-        self.failures: dict[Any, int] = {}
-        self.lock = threading.RLock()
-
-    def when(self, key: Any) -> float:
-        with self.lock:
-            n = self.failures.get(key, 0)
-            self.failures[key] = n + 1
-        return min(0.005 * 2.0 ** min(n, 60), 1000.0)
-
-    def forget(self, key: Any) -> None:
-        self.failures.pop(key, None)
-
-    def retries(self, key: Any) -> int:
-        return self.failures.get(key, 0)
 
 
 @final
@@ -122,14 +101,13 @@ class WorkQueue:
     ) -> None:
         if aging is not None and not aging > 0:
             raise ValueError(f"aging must be > 0 seconds or None, got {aging!r}")
-        self._limiter = _ItemBackoff() if limiter is None else limiter
+        self._limiter = ItemBackoff() if limiter is None else limiter
         self._fair_by = fair_by
         self._clock = monotonic_ns if clock is None else clock
         self._name = name
         self._lock = threading.RLock()
         self._crowd = Crowd()
         self._book = Book(self._crowd, NEVER if aging is None else _ns(aging))
-        self._everyone = Group()
         self._groups: dict[Any, Group] = {}
         self._groups_limit = _KEPT_GROUPS
 
@@ -251,8 +229,9 @@ class WorkQueue:
         Consumers and drains that wait are woken. Calling it again has no effect.
         """
         with self._lock:
-            self._book.close()
+            gone = self._book.close()
             self._crowd.release()
+        del gone  # not under the lock
         self._wake()
 
     def shut_down_with_drain(self, timeout: float) -> bool:
@@ -311,26 +290,30 @@ class WorkQueue:
         return operator.index(self._clock())
 
     def _group(self, key: Any) -> Group:
-        """The group of `key`. Forgets groups without keys now and then, so that their number stays bounded."""
-        if self._fair_by is None:
-            return self._everyone
-        value = self._fair_by(key)
+        """The group of `key`, held. Now and then forgets those that nobody holds, so that their number is bounded."""
+        value = None if self._fair_by is None else self._fair_by(key)
         with self._lock:
             if len(self._groups) >= self._groups_limit:
                 for known, group in list(self._groups.items()):
                     if group.members == 0:
                         self._groups.pop(known, None)
                 self._groups_limit = max(_KEPT_GROUPS, 2 * len(self._groups))
-            return self._groups.setdefault(value, Group())
+            group = self._groups.setdefault(value, Group())
+            group.members += 1
+            return group
 
     def _put(self, key: Any, delay: int, priority: int | None, again: bool) -> None:
         """See Book.put."""
         if self._book.shut:
             return
         group = self._group(key)
-        now = self._now()
-        with self._lock:
-            self._book.put(key, group, delay, priority, again, now)
+        try:
+            now = self._now()
+            with self._lock:
+                self._book.put(key, group, delay, priority, again, now)
+        finally:
+            with self._lock:
+                group.members -= 1
         self._wake()
 
     def _take_or_wait(self, waiter: Waiter | None, previous: Waiter | None) -> Entry | None:
@@ -366,10 +349,11 @@ class WorkQueue:
 
     def _drain(self, waiter: Waiter) -> bool:
         with self._lock:
-            self._book.close()
+            gone = self._book.close()
             idle = self._book.idle()
             if not idle:
                 self._crowd.drainers[waiter] = None
+        del gone  # not under the lock
         self._wake()
         return idle
 
