@@ -16,8 +16,8 @@ from types import GenericAlias
 
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, STRICT, WEIGHS, WRITES,
-    drop, exceeds, find, hash_of, key_at, no_items, touch, value_at
+    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, SPECIAL, STRICT, WEIGHS,
+    WRITES, drop, exceeds, find, hash_of, key_at, no_items, store, touch, value_at
 )
 
 cdef extern from *:
@@ -273,7 +273,16 @@ cdef class LRUCache(Slots):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def __setitem__(self, key, value):
-        self.write(key, value, ..., STRICT, None)
+        cdef Gone gone = [NULL, NULL]
+        cdef int64_t slot = 0
+        cdef uint32_t hash
+        if not self.flags & SPECIAL:
+            hash = hash_of(key)
+            with cython.critical_section(self):
+                slot = store(self, key, value, hash, &gone)
+            drop(&gone)
+        if not slot:
+            self.write(key, value, ..., STRICT, None)
 
     def set(self, key, value, /, *, ttl=...):
         """Store `value`; False if it does not fit, and then `key` is absent. `ttl` other than None needs a TTLCache."""

@@ -1,11 +1,30 @@
 # The entries of a compiled cache: members, parts, and the lookup that every hot path inlines.
 cimport cython
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject, PyObject_Hash
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport MAIN, PINNED, Slot, Table, ring_link, ring_unlink, table_home
+
+cdef extern from *:
+    """
+    /* The hash of `key`: a str that has been hashed before, as keys have, carries it. */
+    static inline Py_hash_t fastcore_hash(PyObject *key) {
+        if (PyUnicode_CheckExact(key)) {
+    #ifdef Py_GIL_DISABLED
+            Py_hash_t known = _Py_atomic_load_ssize_relaxed(&((PyASCIIObject *)key)->hash);
+    #else
+            Py_hash_t known = ((PyASCIIObject *)key)->hash;
+    #endif
+            if (known != -1)
+                return known;
+        }
+        return PyObject_Hash(key);
+    }
+    """
+    Py_hash_t hash_object "fastcore_hash"(object key) except? -1
+    Py_ssize_t PyDict_GET_SIZE(PyObject *mapping) noexcept
 
 cdef enum:
     # What a subclass overrides, so that the methods built on it go through it, as in cachetools. Set once.
@@ -15,6 +34,8 @@ cdef enum:
     EVICTS = 8          # popitem or __delitem__
     WEIGHS = 16         # getsizeof, by argument or by override
     QUEUES = 32         # not an override: the class places and evicts by `admit`, `placed` and `reuse`
+    ASKS = 64           # not an override: setting calls a timer or a random number generator
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS       # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
@@ -99,9 +120,12 @@ cdef class Slots:
 cdef list no_items()
 
 
+cdef int64_t store(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1
+
+
 cdef inline uint32_t hash_of(object key) except? 0xFFFFFFFF:
     """The hash of `key`, mixed so that its high bits spread sequences of integers."""
-    return <uint32_t>((<uint64_t>PyObject_Hash(key) * <uint64_t>0x9E3779B97F4A7C15) >> 32)
+    return <uint32_t>((<uint64_t>hash_object(key) * <uint64_t>0x9E3779B97F4A7C15) >> 32)
 
 
 cdef inline int64_t find(Slots self, object key, uint32_t hash) except -1:

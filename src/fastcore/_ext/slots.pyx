@@ -24,7 +24,8 @@ from libc.math cimport fabs
 
 from fastcore._ext.collector cimport may_cycle, unwalk, walk
 from fastcore._ext.ring cimport (
-    FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_grow, table_open, table_release, table_take
+    FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_enter, table_grow, table_leave,
+    table_open, table_release, table_take
 )
 
 cdef extern from *:
@@ -324,6 +325,48 @@ cdef list no_items():
     cdef list items = [None] * (2 * ROOTS)
     unwalk(items)
     return items
+
+
+cdef int64_t store(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
+    """As `put` for the common case: plain entries, some fit, and no load is in flight; 0 if it is another."""
+    cdef Table *t = &self.table
+    cdef Slot *slots
+    cdef uint32_t slot
+    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
+        return 0
+    slot = <uint32_t>find(self, key, hash)
+    if not self.most or PyDict_GET_SIZE(<PyObject *>self.flights):
+        return 0    # a comparison may have resized the cache, or begun a load
+    if slot:
+        hold(self, value)
+        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+        self.counters.updates += 1
+    else:
+        if t.count >= self.most:
+            # The least recently used gives its slot, and the deadline in it, which the caller moves.
+            slot = t.slots[MAIN].next
+            table_leave(t, slot)
+            self.counters.evictions += 1
+        else:
+            reserve(self)
+            slot = t.free
+            t.free = t.slots[slot].next
+            t.slots[slot].prev = t.slots[slot].next = slot      # a ring of its own, until below
+            t.count += 1
+        t.slots[slot].hash = hash
+        table_enter(t, slot)
+        t.version += 1
+        hold(self, key)
+        hold(self, value)
+        gone.key = swap(self.items, 2 * <Py_ssize_t>slot, key)
+        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+        self.counters.insertions += 1
+        self.changes += 1
+    slots = t.slots
+    if slots[MAIN].prev != slot:
+        ring_unlink(slots, slot)
+        ring_link(slots, MAIN, slot)
+    return slot
 
 
 # Parts of `put` and `take` that no subclass sees.

@@ -21,8 +21,8 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, EVICTS, Gone, Load, READS, RESTORE, RNG, STRICT, TIMER, WEIGHS, drop, exceeds, find, hash_of,
-    touch as refresh, value_at
+    ABSENT, ASKS, EVICTS, Gone, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds, find,
+    hash_of, store, touch as refresh, value_at
 )
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
 
@@ -100,6 +100,8 @@ cdef class TTLCache(LRUCache):
             self.latest = 0
             memset(&self.wheel, 0, sizeof(self.wheel))
             self.spread = spread
+            if self.injected or spread:
+                self.flags |= ASKS
             self.extends = touch == "access"
             self.ttl_given = ttl
         self.parse(ttl, &self.span)
@@ -302,6 +304,34 @@ cdef class TTLCache(LRUCache):
         finally:
             drop(&gone)
         return slot != 0
+
+    # -- writing: the common case of `write` ---------------------------------------------------------------------------
+
+    def __setitem__(self, key, value):
+        cdef Gone gone = [NULL, NULL]
+        cdef int64_t slot = 0
+        cdef uint64_t now, expires
+        cdef uint32_t hash
+        if not self.flags & SPECIAL:
+            hash = hash_of(key)
+            with cython.critical_section(self):
+                now = self.latest
+                if not self.span.endless or self.wheel.levels:
+                    now = max(now, encode_integer(monotonic_ns()))
+                    self.latest = now
+                # As `deadline`: an endless or a far one saturates.
+                expires = now + <uint64_t>self.span.ticks
+                if expires < now or self.span.endless:
+                    expires = NEVER
+                if expires > now and not wheel_due(&self.wheel, self.timers, now):
+                    slot = store(self, key, value, hash, &gone)
+                    if slot:
+                        wheel_move(&self.wheel, self.timers, <uint32_t>slot, expires)
+                        if self.extends:
+                            self.spans[slot] = self.span
+            drop(&gone)
+        if not slot:
+            self.write(key, value, ..., STRICT, None)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -105,15 +105,21 @@ cdef inline void wheel_remove(Wheel *w, Timer *timers, uint32_t slot) noexcept n
 
 
 cdef inline void wheel_move(Wheel *w, Timer *timers, uint32_t slot, uint64_t expires) noexcept nogil:
-    """Give a timer another `expires`, which lies after `last`."""
+    """Give a timer another `expires`; one that has passed while keys were compared is due at the next instant."""
     cdef uint64_t old = timers[slot].expires
-    # Within a bucket there is no order; a new deadline of the same length mostly stays in it.
-    if old == NEVER or expires == NEVER or wheel_bucket(w, old) != wheel_bucket(w, expires):
-        wheel_remove(w, timers, slot)
-        timers[slot].expires = expires
-        wheel_add(w, timers, slot)
-    else:
-        timers[slot].expires = expires
+    cdef uint32_t shift
+    if expires <= w.last:
+        expires = w.last + 1
+    # Within a bucket there is no order; a new deadline of the same length mostly stays in it: then the two agree in the
+    # digit of their level and in all above it.
+    if old != NEVER and expires != NEVER:
+        shift = log2(((old - 1) ^ w.last) | 1) & ~<uint32_t>3
+        if ((old - 1) ^ (expires - 1)) >> shift == 0:
+            timers[slot].expires = expires
+            return
+    wheel_remove(w, timers, slot)
+    timers[slot].expires = expires
+    wheel_add(w, timers, slot)
 
 
 cdef inline uint32_t wheel_due(Wheel *w, Timer *timers, uint64_t now) noexcept nogil:
