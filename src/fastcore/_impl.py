@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastcore._ext import pool as pool
     from fastcore._ext import queue as queue
     from fastcore._ext import quota as quota
+    from fastcore._ext import registry as registry
     from fastcore._ext import s3fifo as s3fifo
     from fastcore._ext import ttl as ttl
 
@@ -42,6 +43,7 @@ PRIMITIVES = frozenset(
         "pool",
         "queue",
         "quota",
+        "registry",
         "s3fifo",
         "ttl",
     }

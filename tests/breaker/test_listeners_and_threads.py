@@ -2,24 +2,13 @@
 
 import itertools
 import logging
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fastcore.errors import CircuitOpenError
 from fastcore.testing.clock import VirtualClock
-
-
-@pytest.fixture
-def switch_often() -> Iterator[None]:
-    """Switch threads as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def fail() -> None:

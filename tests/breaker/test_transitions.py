@@ -584,6 +584,9 @@ def test_stats(impl, clock):
         "trials": 0,
         "remaining": 0.0,
         "transitions": {("closed", "open"): 1, ("open", "half_open"): 1, ("half_open", "closed"): 1},
+        "mode": "normal",
+        "would_open": 0,
+        "in_flight": 0,
     }
     assert repr(b.breaker) == "CircuitBreaker('b', state='closed')"
     assert b.breaker.name == "b"

@@ -156,13 +156,9 @@ class BreakerMachine(RuleBasedStateMachine):
         assert (left is False) == (self.blocks > 0)
         self.blocks = max(self.blocks - 1, 0)
 
-    @rule()
-    def force_open(self) -> None:
-        self.each(lambda b: b.force_open())
-
-    @rule()
-    def reset(self) -> None:
-        self.each(lambda b: b.reset())
+    @rule(steer=st.sampled_from(["force_open", "disable", "metrics_only", "reset"]))
+    def steer(self, steer: str) -> None:
+        self.each(lambda b: getattr(b, steer)())
 
     @invariant()
     def equal(self) -> None:

@@ -2,32 +2,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, final
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, final
+
+from fastcore._ext.gate import BreakerStats as BreakerStats
+from fastcore._ext.gate import Gate
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
-_Listener = TypeVar("_Listener", bound=Callable[[str, str, str, str], object])
 _Matcher: TypeAlias = type[BaseException] | Callable[[BaseException], object]
 _Matchers: TypeAlias = _Matcher | tuple[_Matcher, ...] | list[_Matcher] | set[_Matcher] | frozenset[_Matcher]
-
-class BreakerStats(NamedTuple):
-    state: str
-    calls: int
-    successes: int
-    failures: int
-    excluded: int
-    slow: int
-    rejected: int
-    late_total: int
-    dropped: int
-    consecutive_failures: int
-    window_calls: int
-    window_failures: int
-    window_slow: int
-    trials: int
-    remaining: float
-    transitions: dict[tuple[str, str], int]
 
 @final
 class Permit:
@@ -37,7 +21,7 @@ class Permit:
     def __del__(self) -> None: ...
 
 @final
-class CircuitBreaker:
+class CircuitBreaker(Gate):
     def __init__(
         self,
         name: str,
@@ -61,10 +45,6 @@ class CircuitBreaker:
         clock: Callable[[], int] | None = None,
         rng: Random | None = None,
     ) -> None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def state(self) -> Literal["closed", "open", "half_open"]: ...
     def call(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...
     def acall(
         self, fn: Callable[_P, Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
@@ -75,7 +55,3 @@ class CircuitBreaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> Literal[False]: ...
-    def on_transition(self, listener: _Listener, /) -> _Listener: ...
-    def force_open(self) -> None: ...
-    def reset(self) -> None: ...
-    def stats(self) -> BreakerStats: ...

@@ -10,7 +10,13 @@
 #   half_open   a trial call was slow, and there is a slow rate               open        trial_slow
 #   half_open   a call, and a trial call has been out for `trial_ns`          open        trial_lost
 #   any         force_open(): open until reset()                              open        forced
+#   any         disable(): closed and not counting until reset()              closed      disabled
+#   any         metrics_only(): closed and counting until reset()             closed      metrics_only
 #   any         reset()                                                       closed      reset
+#
+# In metrics-only mode a rule that is met opens nothing: it is told as a transition from closed to closed, with the rule
+# as the reason, once an outage (until the rule is no longer met) and once in `open_ns`, as long as the breaker would
+# have kept still.
 #
 # Theory. Each transition starts a new *generation*. A call gets a ticket with the generation that admitted it, and its
 # outcome counts only in that one: calls that began before the breaker opened neither close nor reopen it, they are
@@ -19,7 +25,7 @@
 #
 # Open time: `open_ns` exactly when the closed breaker opens. Each trial that fails multiplies it by `growth`, up to
 # `open_max`, and then varies it by the share `jitter`, so that replicas do not come back in step. Closing resets it.
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX, int64_t, uint64_t
 
 from fastcore._ext.leases cimport Leases, first_deadline, give_back, grant
 from fastcore._ext.window cimport Window, clear, record
@@ -29,6 +35,8 @@ cdef enum:
     OPEN
     HALF_OPEN
     FORCED  # open for those who ask
+    DISABLED  # closed for those who ask, and so is the next
+    METRICS_ONLY
 
 cdef enum:
     SUCCESS
@@ -51,11 +59,16 @@ cdef enum:
     TRIAL_FAILED
     TRIAL_SLOW
     TRIAL_LOST
-    FORCED_OPEN
-    RESET
+    BY_FORCE
+    BY_DISABLING
+    BY_WATCHING
+    BY_RESET
+
+cdef enum:
+    VISIBLE_STATES = 3  # the first three; a mode looks like one of them
 
 cdef struct Ticket:
-    uint64_t generation  # 0: of none
+    uint64_t generation  # 0: of none; UINT64_MAX: not to be counted
     int64_t lease
     int64_t start
 
@@ -78,6 +91,7 @@ cdef struct Circuit:
     int64_t until  # when the open time is over
     double period  # the open time in seconds, before jitter
     double draw  # a random number in [0, 1) for the next jitter
+    bint would_be_open  # in metrics-only mode: the rule that was told is still met
     Py_ssize_t consecutive
     Py_ssize_t trials_succeeded
     Window window
@@ -90,7 +104,9 @@ cdef struct Circuit:
     long long slow
     long long rejected
     long long late
-    long long transitions[4][4]
+    long long lost
+    long long would_open
+    long long transitions[3][3]
 
 
 cdef inline int64_t to_ns(double seconds) noexcept nogil:
@@ -102,13 +118,33 @@ cdef inline int64_t after(int64_t now, int64_t ns) noexcept nogil:
     return INT64_MAX if now > INT64_MAX - ns else now + ns
 
 
+cdef inline int visible(int state) noexcept nogil:
+    """What those who ask are told."""
+    if state == FORCED:
+        return OPEN
+    return state if state < VISIBLE_STATES else CLOSED
+
+
+cdef inline int news_of(int before, int after, int reason) noexcept nogil:
+    """A transition in one number."""
+    return before + 4 * after + 16 * reason
+
+
+cdef inline long long in_flight(const Circuit *c) noexcept nogil:
+    """Calls that were admitted and have not reported; one that was given up as lost is counted when it does."""
+    return c.calls + c.lost - c.successes - c.failures - c.excluded - c.late
+
+
 cdef inline int move(Circuit *c, int state, int reason) noexcept nogil:
-    """Start a generation in `state`; the news as from + 4 to + 16 reason, 0 if nobody can tell."""
+    """Start a generation in `state`; the news, 0 if nobody can tell."""
+    cdef int before = visible(c.state)
+    cdef int after = visible(state)
     cdef int news = 0
-    if (state == CLOSED or state == HALF_OPEN or c.state == CLOSED or c.state == HALF_OPEN) and state != c.state:
-        news = c.state + 4 * state + 16 * reason
-        c.transitions[c.state][state] += 1
+    if before != after:
+        news = news_of(before, after, reason)
+        c.transitions[before][after] += 1
     c.state = state
+    c.would_be_open = False
     c.generation += 1
     c.consecutive = 0
     c.trials_succeeded = 0
@@ -138,10 +174,14 @@ cdef inline int enter(Circuit *c, int64_t now, Ticket *ticket, int *news) noexce
         news[0] = move(c, HALF_OPEN, OPEN_TIME_OVER)
     if c.state == HALF_OPEN and c.leases.count > 0 and first_deadline(&c.leases) <= now:
         c.failures += 1
+        c.lost += 1
         news[0] = open_again(c, now, TRIAL_LOST)
     if c.state == HALF_OPEN:
         ticket.lease = grant(&c.leases, after(now, c.trial_ns))
-    if c.state == CLOSED or ticket.lease != 0:
+    if c.state == DISABLED:
+        ticket.generation = UINT64_MAX
+        return ADMITTED
+    if c.state == CLOSED or c.state == METRICS_ONLY or ticket.lease != 0:
         c.calls += 1
         ticket.generation = c.generation
         ticket.start = now
@@ -166,9 +206,30 @@ cdef inline int tripped(const Circuit *c) noexcept nogil:
     return NO_REASON
 
 
+cdef inline int watch(Circuit *c, int64_t now, bint bad) noexcept nogil:
+    """In metrics-only mode, after each call: the news that the breaker would have opened."""
+    cdef int reason = tripped(c)
+    if reason == NO_REASON:
+        c.would_be_open = False
+    elif bad and not c.would_be_open and now >= c.until:
+        c.would_be_open = True
+        c.would_open += 1
+        c.until = after(now, c.open_ns)
+        return news_of(CLOSED, CLOSED, reason)
+    return 0
+
+
+cdef inline int start_mode(Circuit *c, int state, int reason) noexcept nogil:
+    """Any state to one that only `close` ends."""
+    c.until = INT64_MIN
+    return move(c, state, reason)
+
+
 cdef inline bint count(Circuit *c, const Ticket *ticket, int64_t now, int outcome, int *news) noexcept nogil:
     """Count how a call ended; whether it counted."""
     news[0] = 0
+    if ticket.generation == UINT64_MAX:
+        return False
     if ticket.generation != c.generation:
         c.late += 1
         return False
@@ -182,10 +243,13 @@ cdef inline bint count(Circuit *c, const Ticket *ticket, int64_t now, int outcom
     c.slow += slow
     c.failures += failed
     c.successes += not failed
-    if c.state == CLOSED:
+    if c.state == CLOSED or c.state == METRICS_ONLY:
         c.consecutive = c.consecutive + 1 if failed else 0
         if c.window.size > 0:
             record(&c.window, now, failed, slow)
+        if c.state == METRICS_ONLY:
+            news[0] = watch(c, now, failed or slow)
+            return True
         if failed or slow:
             reason = tripped(c)
         if reason != NO_REASON:
