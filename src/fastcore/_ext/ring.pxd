@@ -52,24 +52,27 @@ cdef inline void table_enter(Table *t, uint32_t slot) noexcept nogil:
 
 cdef inline void table_leave(Table *t, uint32_t slot) noexcept nogil:
     """Take `slot` out of the index and close the gap that it leaves."""
+    cdef uint32_t *cells = t.cells
+    cdef Slot *slots = t.slots
     cdef uint32_t mask = (<uint32_t>1 << t.bits) - 1
     cdef uint32_t low = (<uint32_t>1 << t.width) - 1
-    cdef uint32_t gap = table_home(t, t.slots[slot].hash)
+    cdef uint32_t shift = 32 - t.bits
+    cdef uint32_t gap = slots[slot].hash >> shift
     cdef uint32_t pos, cell, moves
-    while t.cells[gap] & low != slot:
+    while cells[gap] & low != slot:
         gap = (gap + 1) & mask
     pos = gap
     while True:
         pos = (pos + 1) & mask
-        cell = t.cells[pos]
+        cell = cells[pos]
         if not cell:
             break
         # An entry may move back only if that does not take it before its home. Which way it goes cannot be predicted,
-        # so there is no branch: all ones or zero.
-        moves = -<uint32_t>(((pos - table_home(t, t.slots[cell & low].hash)) & mask) >= ((pos - gap) & mask))
-        t.cells[gap] ^= (t.cells[gap] ^ cell) & moves
+        # so there is no branch, and what stays is copied too: the gap is filled again, or cleared, in the end.
+        moves = -<uint32_t>(((pos - (slots[cell & low].hash >> shift)) & mask) >= ((pos - gap) & mask))
+        cells[gap] = cell
         gap ^= (gap ^ pos) & moves
-    t.cells[gap] = 0
+    cells[gap] = 0
 
 
 cdef inline void ring_link(Slot *slots, uint32_t root, uint32_t slot) noexcept nogil:

@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fastcore._ext.collector cimport may_cycle, walk
 from fastcore._ext.ring cimport MAIN, PINNED, Slot, Table, ring_link, ring_unlink, table_home
 
 cdef extern from *:
@@ -25,6 +26,18 @@ cdef extern from *:
     """
     Py_hash_t hash_object "fastcore_hash"(object key) except? -1
     Py_ssize_t PyDict_GET_SIZE(PyObject *mapping) noexcept
+
+cdef extern from *:
+    """
+    /* Put `item` in place i, and hand over the reference that was there. */
+    static inline PyObject *fastcore_swap(PyObject *list, Py_ssize_t i, PyObject *item) {
+        PyObject *old = PyList_GET_ITEM(list, i);
+        Py_INCREF(item);
+        PyList_SET_ITEM(list, i, item);
+        return old;
+    }
+    """
+    PyObject *swap "fastcore_swap"(list items, Py_ssize_t i, object item) noexcept
 
 cdef enum:
     # What a subclass overrides, so that the methods built on it go through it, as in cachetools. Set once.
@@ -120,7 +133,7 @@ cdef class Slots:
 cdef list no_items()
 
 
-cdef int64_t store(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1
+cdef int64_t enter(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1
 
 
 cdef inline uint32_t hash_of(object key) except? 0xFFFFFFFF:
@@ -178,3 +191,31 @@ cdef inline void touch(Slots self, uint32_t slot) noexcept:
     if slots[root].prev != slot:
         ring_unlink(slots, slot)
         ring_link(slots, root, slot)
+
+
+cdef inline void hold(Slots self, object stored) noexcept:
+    """`stored` is about to go into `items`: let the collector walk them if a cycle may lead through it."""
+    if not self.walked and may_cycle(stored):
+        self.walked = True
+        walk(self.items)
+
+
+cdef inline int64_t store(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
+    """As `put` for the common case: plain entries, some fit, and no load is in flight; 0 if it is another."""
+    cdef Slot *slots
+    cdef uint32_t slot
+    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
+        return 0
+    slot = <uint32_t>find(self, key, hash)
+    if not self.most or PyDict_GET_SIZE(<PyObject *>self.flights):
+        return 0    # a comparison may have resized the cache, or begun a load
+    if not slot:
+        return enter(self, key, value, hash, gone)
+    hold(self, value)
+    gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+    self.counters.updates += 1
+    slots = self.table.slots
+    if slots[MAIN].prev != slot:
+        ring_unlink(slots, slot)
+        ring_link(slots, MAIN, slot)
+    return slot

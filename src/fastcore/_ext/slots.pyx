@@ -22,25 +22,11 @@ from cpython.ref cimport Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fabs
 
-from fastcore._ext.collector cimport may_cycle, unwalk, walk
+from fastcore._ext.collector cimport may_cycle, unwalk
 from fastcore._ext.ring cimport (
     FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_enter, table_grow, table_leave,
     table_open, table_release, table_take
 )
-
-cdef extern from *:
-    """
-    /* Put `item` in place i, and hand over the reference that was there. */
-    static inline PyObject *fastcore_swap(PyObject *list, Py_ssize_t i, PyObject *item) {
-        PyObject *old = PyList_GET_ITEM(list, i);
-        Py_INCREF(item);
-        PyList_SET_ITEM(list, i, item);
-        return old;
-    }
-    """
-    PyObject *swap "fastcore_swap"(list items, Py_ssize_t i, object item) noexcept
-    const Py_ssize_t PY_SSIZE_T_MAX
-
 
 cdef class Load:
     """A load in flight; a fenced one must not store its result.
@@ -327,45 +313,31 @@ cdef list no_items():
     return items
 
 
-cdef int64_t store(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
-    """As `put` for the common case: plain entries, some fit, and no load is in flight; 0 if it is another."""
+cdef int64_t enter(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
+    """The rest of `store`: the key is absent."""
     cdef Table *t = &self.table
-    cdef Slot *slots
     cdef uint32_t slot
-    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
-        return 0
-    slot = <uint32_t>find(self, key, hash)
-    if not self.most or PyDict_GET_SIZE(<PyObject *>self.flights):
-        return 0    # a comparison may have resized the cache, or begun a load
-    if slot:
-        hold(self, value)
-        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
-        self.counters.updates += 1
+    if t.count >= self.most:
+        # The least recently used gives its slot, and the deadline in it, which the caller moves.
+        slot = t.slots[MAIN].next
+        table_leave(t, slot)
+        ring_unlink(t.slots, slot)
+        self.counters.evictions += 1
     else:
-        if t.count >= self.most:
-            # The least recently used gives its slot, and the deadline in it, which the caller moves.
-            slot = t.slots[MAIN].next
-            table_leave(t, slot)
-            self.counters.evictions += 1
-        else:
-            reserve(self)
-            slot = t.free
-            t.free = t.slots[slot].next
-            t.slots[slot].prev = t.slots[slot].next = slot      # a ring of its own, until below
-            t.count += 1
-        t.slots[slot].hash = hash
-        table_enter(t, slot)
-        t.version += 1
-        hold(self, key)
-        hold(self, value)
-        gone.key = swap(self.items, 2 * <Py_ssize_t>slot, key)
-        gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
-        self.counters.insertions += 1
-        self.changes += 1
-    slots = t.slots
-    if slots[MAIN].prev != slot:
-        ring_unlink(slots, slot)
-        ring_link(slots, MAIN, slot)
+        reserve(self)
+        slot = t.free
+        t.free = t.slots[slot].next
+        t.count += 1
+    t.slots[slot].hash = hash
+    table_enter(t, slot)
+    ring_link(t.slots, MAIN, slot)
+    t.version += 1
+    hold(self, key)
+    hold(self, value)
+    gone.key = swap(self.items, 2 * <Py_ssize_t>slot, key)
+    gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+    self.counters.insertions += 1
+    self.changes += 1
     return slot
 
 
@@ -390,13 +362,6 @@ cdef inline int64_t locate(Slots self, object key, uint32_t hash, PyObject **fli
             if current is not None:
                 flight[0] = <PyObject *>current
             return slot
-
-
-cdef inline void hold(Slots self, object stored) noexcept:
-    """`stored` is about to go into `items`: let the collector walk them if a cycle may lead through it."""
-    if not self.walked and may_cycle(stored):
-        self.walked = True
-        walk(self.items)
 
 
 cdef int reserve(Slots self) except -1:
