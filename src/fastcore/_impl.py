@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastcore._ext import diff as diff
     from fastcore._ext import fingerprint as fingerprint
     from fastcore._ext import keyed as keyed
+    from fastcore._ext import loading as loading
     from fastcore._ext import lru as lru
     from fastcore._ext import patch as patch
     from fastcore._ext import pool as pool
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fastcore._ext import quota as quota
     from fastcore._ext import registry as registry
     from fastcore._ext import s3fifo as s3fifo
+    from fastcore._ext import strategic as strategic
     from fastcore._ext import ttl as ttl
 
 PURE = os.environ.get("FASTCORE_PURE", "0") not in ("", "0")
@@ -38,10 +40,12 @@ PRIMITIVES = frozenset(
         "diff",
         "fingerprint",
         "keyed",
+        "loading",
         "lru",
         "patch",
         "pool",
         "queue",
+        "strategic",
         "quota",
         "registry",
         "s3fifo",

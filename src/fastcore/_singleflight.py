@@ -10,13 +10,17 @@ import inspect
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
-from types import FunctionType, MethodType, TracebackType, WrapperDescriptorType
-from typing import Any, Protocol
+from types import TracebackType, WrapperDescriptorType
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fastcore._loaders import call, refuse_awaitable
 from fastcore.errors import ReentrancyError
 
+if TYPE_CHECKING:
+    from fastcore._bulk import Party
+
 ABSENT: Any = object()
-POLL_S = 1.0  # how often a waiting thread looks whether the event loop of its load was closed
+POLL_S = 1.0  # how often a waiter looks whether the event loop of its load was closed
 
 
 class Loads(Protocol):
@@ -33,6 +37,9 @@ class Flight:
     A load ends with a value, with an error that every waiter gets, or abandoned: cancelled or interrupted for a reason
     of the one who ran it. Those who waited for an abandoned load start over.
     """
+
+    background = False  # runs for nobody in particular, and so goes on when nobody waits
+    party: "Party | None" = None  # the loads that one call answers together, if it is not this one's own
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,6 +70,11 @@ class Flight:
         for wake in wakeups:
             wake()
 
+    def fail(self, cache: Loads, key: Any, error: BaseException) -> Any:
+        """Tell the cache that the load brought nothing; what everybody gets in place of `error`, or ABSENT."""
+        cache._fail_load(key, self)
+        return ABSENT
+
     def result(self) -> Any:
         """The outcome for a waiter: the value, or an error of its own."""
         if self._error is None:
@@ -74,6 +86,10 @@ class Flight:
         if self._error is None:
             return self._value
         raise self._error
+
+    def outcome_is(self, error: BaseException) -> bool:
+        """Whether the load ended with this very error."""
+        return self._error is error
 
     def _join(self, wake: Callable[[], object]) -> bool:
         with self._lock:
@@ -91,8 +107,16 @@ class Flight:
             self._wakeups.remove(wake)
             self._waiting -= 1
             last = self._waiting == 0
-        if last and self.task is not None and self.loop is not None:
-            in_loop(self.loop, self.task.cancel)
+        if last and not self.background and self.task is not None and self.loop is not None:
+            in_loop(self.loop, self.task.cancel if self.party is None else self.party.cancel_if_deserted)
+
+    def _lost(self, cache: Loads, key: Hashable) -> bool:
+        """Whether the load is over; abandons one whose event loop was closed under it."""
+        if not self.done and self.loop is not None and self.loop.is_closed():
+            closed = asyncio.CancelledError("the event loop was closed")
+            self.fail(cache, key, closed)
+            self.finish(error=closed)
+        return self.done
 
     def wait(self, cache: Loads, key: Hashable) -> None:
         """Block this thread until the load ends."""
@@ -102,18 +126,16 @@ class Flight:
             raise ReentrancyError(f"get_or_load({key!r}) would block the event loop that loads it; use aget_or_load")
         gate = threading.Lock()
         gate.acquire()
-        if not self._join(gate.release):
+        if self._lost(cache, key) or not self._join(gate.release):
             return
         try:
             while not gate.acquire(timeout=POLL_S):
-                if self.loop is not None and self.loop.is_closed():
-                    cache._fail_load(key, self)
-                    self.finish(error=asyncio.CancelledError("the event loop was closed"))
+                self._lost(cache, key)
         except BaseException:
             self._leave(gate.release)
             raise
 
-    async def join(self, key: Hashable) -> None:
+    async def join(self, cache: Loads, key: Hashable) -> None:
         """Wait in a task until the load ends."""
         if not self.done and (
             (self.thread is not None and self.thread == threading.get_ident())
@@ -130,10 +152,19 @@ class Flight:
         def wake() -> None:
             in_loop(loop, release)
 
-        if not self._join(wake):
+        if self._lost(cache, key) or not self._join(wake):
             return
+        foreign = self.loop is not None and self.loop is not loop
         try:
-            await future
+            while not self.done:
+                watch = loop.call_later(POLL_S, release) if foreign else None
+                try:
+                    await future
+                finally:
+                    if watch is not None:
+                        watch.cancel()
+                if not self._lost(cache, key):
+                    future = loop.create_future()
         except BaseException:
             self._leave(wake)
             raise
@@ -149,27 +180,26 @@ def load(cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[...
         if found:
             return current
         if current is flight:
-            return _run(cache, flight, key, loader, guard)
+            return run(cache, flight, key, loader, guard)
         current.wait(cache, key)
         if not current.abandoned:
             return current.result()
 
 
-def _run(cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guard: AbstractContextManager[Any]) -> Any:
+def run(cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guard: AbstractContextManager[Any]) -> Any:
+    """Load in this thread, for everybody."""
     flight.thread = threading.get_ident()
     try:
         value = call(loader, key)
-        if inspect.isawaitable(value):
-            if inspect.iscoroutine(value):
-                value.close()
-            raise TypeError(f"the loader of {key!r} is asynchronous; use aget_or_load")
+        refuse_awaitable(value, key)
         with guard:
             cache._end_load(key, flight, value)
     except BaseException as error:
         with guard:
-            cache._fail_load(key, flight)
-        flight.finish(error=error)
-        raise
+            value = flight.fail(cache, key, error)
+        if value is ABSENT:
+            flight.finish(error=error)
+            raise
     flight.finish(value)
     return value
 
@@ -186,18 +216,20 @@ async def aload(
         if found:
             return current
         if current is flight:
-            _start(cache, flight, key, loader, guard)
-            await flight.join(key)
+            start(cache, flight, key, loader, guard)
+            await flight.join(cache, key)
             return flight.outcome()
-        await current.join(key)
+        await current.join(cache, key)
         if not current.abandoned:
             return current.result()
 
 
-def _start(
+def start(
     cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guard: AbstractContextManager[Any]
 ) -> None:
-    async def run() -> Any:
+    """Load in a task of the running event loop, for everybody."""
+
+    async def fetch() -> Any:
         flight.task = asyncio.current_task()
         value = call(loader, key)
         return await value if inspect.isawaitable(value) else value
@@ -209,13 +241,14 @@ def _start(
                 cache._end_load(key, flight, value)
         except BaseException as error:  # whatever it is, it goes to those who wait
             with guard:
-                cache._fail_load(key, flight)
-            flight.finish(error=error)
-        else:
-            flight.finish(value)
+                value = flight.fail(cache, key, error)
+            if value is ABSENT:
+                flight.finish(error=error)
+                return
+        flight.finish(value)
 
     flight.loop = asyncio.get_running_loop()
-    flight.task = flight.loop.create_task(run())
+    flight.task = flight.loop.create_task(fetch())
     flight.task.add_done_callback(ended)
 
 
@@ -234,25 +267,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def call(loader: Callable[..., Any], key: Any) -> Any:
-    """Call a loader: with the key if it requires an argument, without if it does not."""
-    return loader(key) if requires_argument(loader) else loader()
-
-
-def requires_argument(loader: Callable[..., Any]) -> bool:
-    """Whether `loader` has a positional parameter without a default."""
-    bound = isinstance(loader, MethodType)
-    function = loader.__func__ if isinstance(loader, MethodType) else loader
-    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
-        return function.__code__.co_argcount - len(function.__defaults__ or ()) - bound > 0
-    try:
-        parameters = inspect.signature(loader).parameters.values()
-    except ValueError:  # some builtins do not tell: a type makes an empty object, a function looks the key up
-        return not isinstance(loader, type)
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in positional and p.default is p.empty for p in parameters)
 
 
 def copy_error(error: BaseException, traceback: TracebackType | None) -> BaseException:

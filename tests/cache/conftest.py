@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fastcore._loading import LoadingFlight, LoadingMethods
 from fastcore._singleflight import Flight
 from fastcore.cache import CacheMethods
 
@@ -19,6 +20,13 @@ def public(impl: Any) -> SimpleNamespace:
     }
     globals().update({f"{impl!r}_{name}": cls for name, cls in classes.items()})
     return SimpleNamespace(**classes)
+
+
+@pytest.fixture
+def loading(impl: Any) -> Any:
+    """LoadingCache as `fastcore.cache` would define it if `impl` were the implementation of this process."""
+    flight = type("CacheLoad", (LoadingFlight, impl.lru.Load), {})
+    return type("LoadingCache", (LoadingMethods, impl.loading.LoadingCache), {"_flight_type": flight})
 
 
 @pytest.fixture

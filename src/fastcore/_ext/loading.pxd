@@ -1,0 +1,73 @@
+# The compiled loading cache, as other modules in C see it.
+cimport cython
+
+from fastcore._ext.slots cimport Load
+from fastcore._ext.ttl cimport TTLCache
+
+cdef enum:
+    # States of an envelope.
+    VALUE = 0
+    REFRESHING = 1      # a reader has claimed the reload
+    FAILED = 2          # the last reload failed
+    NOT_FOUND = 3
+    NOTHING = 4         # there is such a thing, and it is None
+
+cdef enum:
+    # What to do about a read.
+    LOAD = 0            # call the loader first
+    HIT = 1
+    TEMPTED = 2         # a hit so close to expiry that a reload is drawn for
+    REFRESH = 3         # a hit, and start a reload
+    NEGATIVE = 4
+    STALE = 5           # past expiry, within the throttle after a failed load
+
+cdef struct Reads:
+    long long hits
+    long long negative_hits
+    long long stale_hits
+    long long misses
+    long long refreshes
+    long long early_refreshes
+    long long refresh_failures
+    long long stale_answers
+
+
+cdef class Clock:
+    cdef object timer       # None: the monotonic clock in seconds, read in C
+    cdef double latest
+
+    @cython.final
+    cdef double read(self) except? -1
+
+    @cython.final
+    cdef double tick(self) except? -1
+
+
+cdef class Envelope:
+    cdef readonly object value
+    cdef readonly double written
+    cdef readonly double expires
+    cdef double due         # the first instant at which a read has something to do besides returning the value
+    cdef readonly double cost
+    cdef unsigned char state
+
+
+cdef class LoadingCache:
+    cdef TTLCache store
+    cdef Clock clock
+    cdef object rng
+    cdef double span            # inf: for ever
+    cdef double refresh_after   # inf: never
+    cdef double negative
+    cdef double max_stale
+    cdef double throttle
+    cdef double beta
+    cdef double spread          # jitter
+    cdef Reads reads            # guarded by the store's section, as the times in envelopes are
+
+    cdef int judge(self, Envelope envelope, double now) noexcept
+    cdef void claim(self, Envelope envelope) noexcept
+    cdef bint answers(self, Envelope envelope, double now) noexcept
+    cdef Envelope read(self, object key, int *decision)
+    cdef int write(self, object key, Envelope envelope, int mode, Load load) except -1
+    cdef tuple begin(self, object key, object load, Envelope old)

@@ -1,0 +1,440 @@
+# cython: freethreading_compatible=True
+"""What a loading cache keeps and how it reads: envelopes in a compiled TTL cache.
+
+An envelope holds a value, or that there is none, with the times that decide what a read does. The TTL cache holds the
+envelopes, orders and evicts them, removes those that are of no use to anybody any more, and fences their loads. It is
+asked without a clock of its own: a `Clock` hands it the reading of the operation under way.
+
+User code may run at: a given timer and `rng`, and the hash of a key, with no section held; the comparison of keys, in
+the section of the TTL cache, as `slots.pyx` says; the drop of displaced envelopes, after it; `_load` and `_refresh`,
+with no section held. Times and states of envelopes, and the counters, change under the TTL cache's section only, after
+the last comparison. A subclass says how to load: `_load(key)` returns an envelope, `_refresh(key, envelope, loader)`
+starts a reload.
+"""
+
+cimport cython
+from libc.math cimport INFINITY, exp, fmin, isinf
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
+
+import random
+from time import monotonic
+from types import GenericAlias
+
+from fastcore._ext.clock cimport monotonic_ns
+from fastcore._ext.slots cimport Load, QUIET, STRICT, find, hash_of, touch, value_at
+from fastcore._ext.ttl cimport TTLCache
+from fastcore.errors import NotFound
+
+cdef double FAR = 40.0      # exp(-40): a chance that never comes
+
+
+cdef inline bint is_early(double left, double cost, double beta, double draw) noexcept:
+    return beta * cost > 0 and draw < exp(-left / (beta * cost))
+
+
+def refreshes_early(double left, double cost, double beta, double draw, /):
+    """Whether a read `left` before expiry, of what took `cost` to load, reloads: with probability exp(-left/beta/cost).
+
+    `draw` is a number drawn evenly from [0, 1). Source: Vattani, Chierichetti and Lowenstein, "Optimal probabilistic
+    cache stampede prevention" (VLDB 2015).
+    """
+    return is_early(left, cost, beta, draw)
+
+
+@cython.final
+cdef class Clock:
+    """Clock(timer=None)
+--
+
+    The timer of a cache, never going back; called, it repeats the latest reading.
+
+    So what is built on it tells the time of the operation under way without reading a clock again.
+    """
+
+    def __init__(self, timer=None):
+        cdef object default = monotonic
+        self.timer = None if timer is default else timer
+        self.latest = -INFINITY
+
+    cdef double tick(self) except? -1:
+        """The time now, noted. Runs a given timer; called with no section held."""
+        cdef double now = monotonic_ns() * 1e-9 if self.timer is None else self.timer()
+        if now != now:
+            raise ValueError("timer returned nan")
+        with cython.critical_section(self):
+            if now > self.latest:
+                self.latest = now
+            return self.latest
+
+    cdef double read(self) except? -1:
+        """As `tick`; the default clock, which does not go back, is not noted."""
+        return monotonic_ns() * 1e-9 if self.timer is None else self.tick()
+
+    def __call__(self):
+        with cython.critical_section(self):
+            if not isinf(self.latest):
+                return self.latest
+        return self.tick()
+
+
+@cython.final
+cdef class Envelope:
+    """What a loading cache keeps for a key: a value, or that there is none, and the times that matter.
+
+    Attributes:
+        value: the value; None if there is none.
+        found: False if there is no such thing.
+        written: when it was loaded or set.
+        expires: the first instant at which it is no longer fresh; inf: never.
+        cost: how long the load took.
+    """
+
+    def __init__(self):
+        raise TypeError("cannot create 'Envelope' instances; a loading cache makes them")
+
+    @property
+    def found(self):
+        """False if there is no such thing."""
+        return self.state != NOT_FOUND
+
+    @property
+    def negative(self):
+        """Whether it says that there is no such thing, or nothing to it."""
+        return self.state >= NOT_FOUND
+
+
+cdef Envelope envelope_of(object value, int state, double written, double expires, double due, double cost):
+    cdef Envelope envelope = Envelope.__new__(Envelope)
+    envelope.value = value
+    envelope.state = <unsigned char>state
+    envelope.written = written
+    envelope.expires = expires
+    envelope.due = due
+    envelope.cost = cost
+    return envelope
+
+
+cdef double duration(str name, object given) except -1:
+    cdef double span = given
+    if not span >= 0:
+        raise ValueError(f"{name} must be non-negative, got {given!r}")
+    return span
+
+
+cdef double parse(object ttl) except -1:
+    cdef double span = INFINITY if ttl is None else ttl
+    if not span >= 0:
+        raise ValueError(f"ttl must be non-negative or None, got {ttl!r}")
+    return span
+
+
+cdef class LoadingCache:
+    """LoadingCache(maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0, \
+jitter=0.0, timer=None, rng=None, getsizeof=None)
+--
+
+    A cache that loads what it does not have, and knows what to do while a value ages.
+
+    `fastcore.cache.LoadingCache` documents it, and adds how to load.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.clock = Clock()
+        self.store = TTLCache(0, None)
+
+    def __init__(
+        self, maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0,
+        jitter=0.0, timer=None, rng=None, getsizeof=None,
+    ):
+        cdef double span = parse(ttl), spread = jitter, eagerness = beta
+        cdef double after = INFINITY if refresh_after is None else refresh_after
+        cdef double negative, stale, pause
+        cdef object draw = random.random if rng is None else rng
+        if refresh_after is not None and not 0 < after < span:
+            raise ValueError(f"refresh_after must be more than 0 and less than ttl, got {refresh_after!r}")
+        if not 0 <= eagerness < INFINITY:
+            raise ValueError(f"beta must be finite and non-negative, got {beta!r}")
+        if not 0 <= spread < 1:
+            raise ValueError(f"jitter must be at least 0 and less than 1, got {jitter!r}")
+        negative = duration("negative_ttl", negative_ttl)
+        stale = duration("max_stale", max_stale)
+        pause = duration("throttle", throttle)
+        clock = Clock(timer)
+        store = TTLCache(maxsize, None, clock, getsizeof)
+        with cython.critical_section(self):
+            self.span, self.spread, self.beta, self.refresh_after = span, spread, eagerness, after
+            self.negative, self.max_stale, self.throttle = negative, stale, pause
+            self.rng, self.clock, self.store = draw, clock, store
+            memset(&self.reads, 0, sizeof(Reads))
+
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """Generic alias, for annotations."""
+        return GenericAlias(cls, item)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    cdef int judge(self, Envelope envelope, double now) noexcept:
+        """What a read at `now` does. Inside the store's section."""
+        cdef double left = envelope.expires - now
+        if envelope.state >= NOT_FOUND:
+            return NEGATIVE if left > 0 else LOAD
+        if now < envelope.due:
+            if left > 0:
+                return TEMPTED if envelope.state == VALUE and left < FAR * self.beta * envelope.cost else HIT
+            return STALE if now < envelope.expires + self.max_stale else LOAD
+        if left > 0:
+            self.claim(envelope)
+            return REFRESH
+        return LOAD
+
+    cdef void claim(self, Envelope envelope) noexcept:
+        """From here on reads leave the reload to the one who claimed it, until it has failed."""
+        envelope.state = REFRESHING
+        envelope.due = envelope.expires
+        self.reads.refreshes += 1
+
+    cdef bint answers(self, Envelope envelope, double now) noexcept:
+        """Whether a read at `now` calls no loader first."""
+        if now < envelope.expires:
+            return True
+        return envelope.state < NOT_FOUND and now < envelope.due and now < envelope.expires + self.max_stale
+
+    cdef Envelope read(self, object key, int *decision):
+        cdef TTLCache store = self.store
+        cdef Envelope envelope = None
+        cdef double now = self.clock.read()
+        cdef uint32_t hash = hash_of(key)
+        cdef int64_t slot
+        cdef int what = LOAD
+        with cython.critical_section(store):
+            slot = find(store, key, hash)
+            if slot:
+                envelope = <Envelope>value_at(store, <uint32_t>slot)
+                what = self.judge(envelope, now)
+            if what == LOAD:
+                self.reads.misses += 1
+            else:
+                touch(store, <uint32_t>slot)
+                if what == NEGATIVE:
+                    self.reads.negative_hits += 1
+                elif what == STALE:
+                    self.reads.stale_hits += 1
+                else:
+                    self.reads.hits += 1
+        if what == TEMPTED:
+            what = HIT
+            if is_early(envelope.expires - now, envelope.cost, self.beta, self.rng()):
+                with cython.critical_section(store):
+                    if envelope.state == VALUE:
+                        self.claim(envelope)
+                        self.reads.early_refreshes += 1
+                        what = REFRESH
+        decision[0] = what
+        return envelope
+
+    def _look(self, key, loader=None, /):
+        """The envelope that answers a read of `key` now, a reload started if one is due; None: it has to be loaded."""
+        cdef int decision = LOAD
+        cdef Envelope envelope = self.read(key, &decision)
+        if decision == REFRESH:
+            self._refresh(key, envelope, loader)
+        return None if decision == LOAD else envelope
+
+    def __getitem__(self, key):
+        cdef int decision = LOAD
+        cdef Envelope envelope = self.read(key, &decision)
+        if decision != HIT:
+            if decision == LOAD:
+                envelope = self._load(key)
+            elif decision == REFRESH:
+                self._refresh(key, envelope, None)
+            if envelope.state == NOT_FOUND:
+                raise NotFound(key)
+        return envelope.value
+
+    def get(self, key, default=None):
+        """As `[]`; `default` if there is no such thing."""
+        cdef int decision = LOAD
+        cdef Envelope envelope = self.read(key, &decision)
+        if decision != HIT:
+            if decision == LOAD:
+                envelope = self._load(key)
+            elif decision == REFRESH:
+                self._refresh(key, envelope, None)
+            if envelope.state == NOT_FOUND:
+                return default
+        return envelope.value
+
+    def _peek(self, key, /):
+        """The envelope of `key` if it would answer a read now, and the time; changes nothing."""
+        cdef TTLCache store = self.store
+        cdef Envelope envelope = None
+        cdef double now = self.clock.read()
+        cdef uint32_t hash = hash_of(key)
+        cdef int64_t slot
+        cdef bint usable = False
+        with cython.critical_section(store):
+            slot = find(store, key, hash)
+            if slot:
+                envelope = <Envelope>value_at(store, <uint32_t>slot)
+                usable = self.answers(envelope, now)
+        return envelope if usable else None, now
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _wrap(self, value, started=None, ttl=..., /):
+        """An envelope for a value that was got just now, by a load begun at `started`."""
+        cdef double span = self.span if ttl is ... else parse(ttl)
+        cdef double factor = 1, now, expires, cost
+        if self.spread and 0 < span < INFINITY:
+            factor += self.spread * (2 * <double>self.rng() - 1)
+        now = self.clock.tick()
+        cost = 0 if started is None else now - <double>started
+        expires = now + span * factor
+        return envelope_of(value, VALUE, now, expires, fmin(expires, now + self.refresh_after * factor), cost)
+
+    def _wrap_nothing(self, bint found, bint keep, double started, /):
+        """An envelope that says that there is no such thing, or, `found`, that it is None; to `keep` or not."""
+        cdef double now = self.clock.tick()
+        cdef double expires = now + (self.negative if keep else 0)
+        return envelope_of(None, NOTHING if found else NOT_FOUND, now, expires, expires, now - started)
+
+    cdef int write(self, object key, Envelope envelope, int mode, Load load) except -1:
+        cdef double life = envelope.expires - envelope.written
+        if life and envelope.state < NOT_FOUND:
+            life += self.max_stale
+        return self.store.write(key, envelope, None if isinf(life) else life, mode, load)
+
+    def set(self, key, value, /, *, ttl=...):
+        """Store `value`; False if it does not fit or `ttl` is 0, and then `key` is absent. A load under way is not."""
+        return self.write(key, <Envelope>self._wrap(value, None, ttl), QUIET, None) != 0
+
+    def __setitem__(self, key, value):
+        self.write(key, <Envelope>self._wrap(value), STRICT, None)
+
+    def __delitem__(self, key):
+        self.clock.tick()
+        del self.store[key]
+
+    # -- loads in flight -----------------------------------------------------------------------------------------------
+
+    def _begin_load(self, key, load, /):
+        """`(True, envelope)` if one answers now; else `(False, flight)`: `load` if it may run, or the one in flight."""
+        return self.begin(key, load, None)
+
+    def _begin_refresh(self, key, load, Envelope envelope not None, /):
+        """Whether `load` is to reload `envelope`: not if it is gone, or another load is under way."""
+        return self.begin(key, load, envelope)[1] is load
+
+    cdef tuple begin(self, object key, object load, Envelope old):
+        cdef TTLCache store = self.store
+        cdef Envelope envelope = None
+        cdef double now = self.clock.read()
+        cdef uint32_t hash = hash_of(key)
+        cdef int64_t slot
+        cdef bint settled = False
+        cdef object current = None
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        with cython.critical_section(store):
+            while True:
+                current = store.flights.setdefault(key, load)
+                store.flight_version += 1
+                if current is load or not (<Load>current).fenced:
+                    break
+                store.retire(key, current)
+            if current is load:
+                # Registered first: a load that ends now was either joined above or has stored what is found here.
+                slot = find(store, key, hash)
+                if slot:
+                    envelope = <Envelope>value_at(store, <uint32_t>slot)
+                if old is None:
+                    settled = envelope is not None and self.answers(envelope, now)
+                else:
+                    settled = envelope is not old
+                if settled:
+                    (<Load>load).fenced = True
+                    store.retire(key, load)
+                else:
+                    store.counters.loads += 1
+        return (True, envelope) if settled else (False, current)
+
+    def _end_load(self, key, load, Envelope envelope not None, /):
+        """Store what `load` brought, unless it was fenced; whether it is stored."""
+        cdef TTLCache store = self.store
+        cdef bint stored = True
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        try:
+            stored = self.write(key, envelope, QUIET, <Load>load)
+        finally:
+            with cython.critical_section(store):
+                store.counters.loads_discarded += not stored and envelope.expires > envelope.written
+                (<Load>load).fenced = True
+                store.retire(key, load)
+        return stored
+
+    def _fail_load(self, key, load, bint refresh, bint error, /):
+        """Forget a load that brought nothing; the old envelope if it may stand in.
+
+        After an `error` nobody loads again for `throttle`; after an interruption the next reader does.
+        """
+        cdef TTLCache store = self.store
+        cdef Envelope envelope, stand_in = None
+        cdef double now = self.clock.read()
+        cdef uint32_t hash = hash_of(key)
+        cdef int64_t slot
+        if not isinstance(load, Load):
+            raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        try:
+            with cython.critical_section(store):
+                store.counters.load_failures += 1
+                self.reads.refresh_failures += refresh
+                slot = find(store, key, hash)
+                if slot and not (<Load>load).fenced:
+                    envelope = <Envelope>value_at(store, <uint32_t>slot)
+                    if envelope.state < NOT_FOUND:
+                        envelope.state = FAILED if error else VALUE
+                        envelope.due = now + self.throttle if error else now
+                        if error and now < envelope.expires + self.max_stale:
+                            stand_in = envelope
+                            self.reads.stale_answers += now >= envelope.expires
+        finally:
+            with cython.critical_section(store):
+                (<Load>load).fenced = True
+                store.retire(key, load)
+        return stand_in
+
+    def _postpone(self, Envelope envelope not None, /):
+        """Give back a claim that could not be followed: the next one may be made after `throttle`."""
+        cdef double now = self.clock.read()
+        with cython.critical_section(self.store):
+            if envelope.state == REFRESHING:
+                self.reads.refreshes -= 1
+                envelope.state = FAILED
+                envelope.due = now + self.throttle
+
+    # -- looking at the whole ------------------------------------------------------------------------------------------
+
+    def _now(self):
+        """The time, in the unit of the timer."""
+        return self.clock.read()
+
+    def _inside(self):
+        """The cache of envelopes, its clock at the present."""
+        self.clock.tick()
+        return self.store
+
+    def _counts(self, reset=False, /):
+        """All counters of reads; then start again from zero."""
+        cdef Reads r
+        with cython.critical_section(self.store):
+            r = self.reads
+            if reset:
+                memset(&self.reads, 0, sizeof(Reads))
+        return (
+            r.hits, r.negative_hits, r.stale_hits, r.misses, r.refreshes, r.early_refreshes, r.refresh_failures,
+            r.stale_answers,
+        )

@@ -1,0 +1,470 @@
+"""What `LoadingCache` does besides reading: loading in threads and in event loops, reloading behind the reader's back.
+
+The compiled half decides what a read does and keeps the times; see `fastcore._py.loading`. Here its two hooks are
+filled in: `_load` (somebody waits) and `_refresh` (nobody does).
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from fastcore._bulk import aload_many, load_many
+from fastcore._impl import loading, lru
+from fastcore._loaders import call, is_asynchronous, refuse_awaitable
+from fastcore._reloads import Reloads
+from fastcore._singleflight import ABSENT, Flight, aload, in_loop, load, run, running_loop, start
+from fastcore.errors import NotFound
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+LOG = logging.getLogger("fastcore.cache")
+
+
+class Entry(NamedTuple):
+    """What a loading cache answers, and how good it is. Times are in the unit of its timer."""
+
+    value: Any
+    stale: bool
+    """Past its time to live, and returned because loading it again failed."""
+    age: float
+    """How long ago it was loaded or set."""
+    expires_in: float
+    """How long it stays fresh; negative: how long it has been stale; inf: it does not expire."""
+    cost: float
+    """How long its load took; 0 if it was set."""
+
+
+class LoadingStats(NamedTuple):
+    """Counters of a loading cache since it was made or reset, and its size now.
+
+    Reads are `hits + negative_hits + stale_hits + misses`. `loads` that have ended either failed (`load_failures`),
+    were discarded, or were stored.
+    """
+
+    hits: int
+    """Reads that returned a fresh value at once, those that also started a reload among them."""
+    negative_hits: int
+    """Reads answered by what is remembered of a thing that does not exist."""
+    stale_hits: int
+    """Reads answered by an old value without calling the loader, soon after it had failed."""
+    misses: int
+    """Reads that waited for a load, or failed for want of a loader."""
+    refreshes: int
+    """Reloads that reads of a fresh value began."""
+    early_refreshes: int
+    """Those of them that were drawn for, by `beta`."""
+    refresh_failures: int
+    stale_answers: int
+    """Loads that failed and were answered by an old value."""
+    loads: int
+    load_failures: int
+    """Loads that raised or were cancelled; NotFound is an answer, not a failure."""
+    loads_discarded: int
+    """Loads whose result was not stored: too large, or set, removed or invalidated meanwhile."""
+    insertions: int
+    updates: int
+    removals: int
+    evictions: int
+    expirations: int
+    entries: int
+    """Keys of which something is remembered, be it that there is nothing."""
+    currsize: float
+    maxsize: float
+
+
+class LoadingFlight(Flight):
+    """A load for which an old value may stand in."""
+
+    def fail(self, cache: Any, key: Any, error: BaseException) -> Any:
+        """Tell the cache; the old value if it may still be used, or ABSENT."""
+        failed = isinstance(error, Exception)
+        old = cache._fail_load(key, self, self.background, failed)
+        if failed and (self.background or old is not None):  # the only trace of an error that no caller gets
+            LOG.warning("loading %r failed%s", key, "" if old is None else "; the old value stays", exc_info=error)
+        return ABSENT if old is None else old
+
+
+class LoadingMethods(Generic[K, V]):
+    """The half of LoadingCache that is written in Python; the other is a twin of `fastcore._py.loading`."""
+
+    _flight_type: ClassVar[Any]
+
+    def __init__(
+        self,
+        maxsize: float,
+        loader: Callable[..., Any] | None = None,
+        *,
+        bulk_loader: Callable[[list[K]], Any] | None = None,
+        ttl: float | None = None,
+        negative_ttl: float = 0,
+        cache_none: bool = False,
+        refresh_after: float | None = None,
+        max_stale: float = 0,
+        throttle: float = 30.0,
+        beta: float = 0.0,
+        jitter: float = 0.0,
+        timer: Callable[[], Any] | None = None,
+        rng: Callable[[], float] | None = None,
+        getsizeof: Callable[[V], float] | None = None,
+        executor: Executor | None = None,
+        refresh_threads: int = 4,
+    ) -> None:
+        for name, given in (("loader", loader), ("bulk_loader", bulk_loader)):
+            if given is not None and not callable(given):
+                raise TypeError(f"{name} must be callable, got {given!r}")
+        self._loader = loader
+        self._bulk_loader = bulk_loader
+        self._cache_none = cache_none
+        self._reloads = Reloads(executor, refresh_threads)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        super().__init__(  # type: ignore[call-arg]
+            maxsize,
+            ttl,
+            negative_ttl=negative_ttl,
+            refresh_after=refresh_after,
+            max_stale=max_stale,
+            throttle=throttle,
+            beta=beta,
+            jitter=jitter,
+            timer=timer,
+            rng=rng,
+            getsizeof=None if getsizeof is None else lambda e: 1 if e.negative else getsizeof(e.value),
+        )
+
+    # -- reading
+
+    async def aget(self, key: K, default: Any = ABSENT) -> Any:
+        """As `[]`, or, with a `default`, as `get`, in a coroutine; the loader may be a coroutine function.
+
+        A loader that is a plain function runs in a thread. Cancellation is as with `aget_or_load` of the other caches.
+        """
+        envelope = self._this._look(key)
+        if envelope is None:
+            envelope = await self._aload(key)
+        if envelope.found:
+            return envelope.value
+        if default is ABSENT:
+            raise NotFound(key)
+        return default
+
+    def get_or_load(self, key: K, loader: Callable[..., V]) -> V:
+        """As `[]`, with a loader of this call's own, for a reload in the background too."""
+        return self._value(key, self._this._look(key, loader) or self._load(key, loader))  # type: ignore[no-any-return]
+
+    async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V]) -> V:
+        """As `aget`, with a loader of this call's own, for a reload in the background too."""
+        envelope = self._this._look(key, loader) or await self._aload(key, loader)
+        return self._value(key, envelope)  # type: ignore[no-any-return]
+
+    def get_entry(self, key: K) -> Entry:
+        """As `[]`, with what is known of the value: whether it is stale, its age, how long it took to load."""
+        return self._entry(key, self._this._look(key) or self._load(key))
+
+    async def aget_entry(self, key: K) -> Entry:
+        """As `get_entry`, in a coroutine."""
+        return self._entry(key, self._this._look(key) or await self._aload(key))
+
+    def get_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Mapping[K, V]] | None = None) -> dict[K, V]:
+        """A dict of those `keys` that exist, in their order; one call of the bulk loader gets all that must be loaded.
+
+        Keys that are being loaded already are waited for. Those absent from the mapping that the bulk loader returns do
+        not exist; others in it are ignored. Without a bulk loader, each is loaded by itself.
+        """
+        answers, missing = self._look_many(keys)
+        bulk = bulk_loader or self._bulk_loader
+        if bulk is not None:
+            loaded = load_many(self._this, self._flight_type, missing, lambda keys: self._fetch_many(keys, bulk))
+        else:
+            loaded = {key: self._load(key) for key in missing}
+        return found(answers | loaded)
+
+    async def aget_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Any] | None = None) -> dict[K, V]:
+        """As `get_many`, in a coroutine; without a bulk loader, the missing are loaded side by side."""
+        answers, missing = self._look_many(keys)
+        bulk = bulk_loader or self._bulk_loader
+        if bulk is not None:
+            loaded = await aload_many(
+                self._this, self._flight_type, missing, lambda keys: self._afetch_many(keys, bulk)
+            )
+        else:
+            loaded = dict(zip(missing, await together([self._aload(key) for key in missing]), strict=True))
+        return found(answers | loaded)
+
+    def peek(self, key: K, default: D | None = None, /) -> V | D | None:
+        """The value that a read would return now without waiting, or `default`; loads and counts nothing."""
+        envelope, _ = self._this._peek(key)
+        return default if envelope is None or not envelope.found else envelope.value
+
+    def __contains__(self, key: object) -> bool:
+        envelope, _ = self._this._peek(key)
+        return envelope is not None and bool(envelope.found)
+
+    def __iter__(self) -> Iterator[K]:
+        """The keys whose values a read would return without waiting."""
+        return (key for key in self._this._inside() if key in self)
+
+    def __len__(self) -> int:
+        """The number of keys of which something is remembered, be it old, or that there is nothing."""
+        return len(self._this._inside())
+
+    # -- changing
+
+    def set_many(self, entries: Mapping[K, V] | Iterable[tuple[K, V]], /, *, ttl: Any = ...) -> int:
+        """Store each entry as by `set`; the number of those stored."""
+        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        return sum(self._this.set(key, value, ttl=ttl) for key, value in pairs)
+
+    def invalidate(self, key: K, /) -> bool:
+        """Forget `key`; True if something was remembered. Loads of it under way will not be stored."""
+        return bool(self._this._inside().invalidate(key))
+
+    def invalidate_prefix(self, prefix: str | bytes, /) -> int:
+        """Forget the str (or bytes) keys that begin with `prefix` and fence their loads; the number forgotten. O(n)."""
+        return int(self._this._inside().invalidate_prefix(prefix))
+
+    def invalidate_all(self) -> None:
+        """Forget every key; no load that is under way will be stored."""
+        self._this._inside().invalidate_all()
+
+    clear = invalidate_all
+
+    def resize(self, maxsize: float, /) -> None:
+        """Change `maxsize`; what no longer fits is evicted at once."""
+        self._this._inside().resize(maxsize)
+
+    @property
+    def maxsize(self) -> float:
+        """The sum of sizes that fits."""
+        return self._this._inside().maxsize  # type: ignore[no-any-return]
+
+    @property
+    def currsize(self) -> float:
+        """The sum of sizes of what the cache holds."""
+        return self._this._inside().currsize  # type: ignore[no-any-return]
+
+    def stats(self, reset: bool = False) -> LoadingStats:
+        """All counters; with `reset` they start again from zero."""
+        inner = self._this._inside()._counts(reset)
+        loads, stores = inner[8:11], inner[3:8]
+        return LoadingStats(*self._this._counts(reset), *loads, *stores, *inner[-3:])
+
+    # -- ending
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Stop reloading in the background: cancel its tasks, wait for its threads; False if `timeout` seconds passed.
+
+        Reads and loads go on working, without reloads.
+        """
+        self._closed = True
+        for task in list(self._tasks):
+            in_loop(task.get_loop(), task.cancel)
+        return self._reloads.close(timeout)
+
+    async def aclose(self, timeout: float | None = None) -> bool:
+        """As `close`, and wait for the tasks of this event loop to end."""
+        here = asyncio.get_running_loop()
+        mine = [task for task in self._tasks if task.get_loop() is here]
+        ended = await asyncio.to_thread(self.close, timeout)
+        await asyncio.gather(*mine, return_exceptions=True)
+        return ended
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    # -- inner parts
+
+    @property
+    def _this(self) -> Any:
+        """This cache with the methods of its other half, which a type checker does not see from here."""
+        return self
+
+    def _value(self, key: Any, envelope: Any) -> Any:
+        if not envelope.found:
+            raise NotFound(key)
+        return envelope.value
+
+    def _entry(self, key: Any, envelope: Any) -> Entry:
+        now = self._this._now()
+        value = self._value(key, envelope)
+        left = envelope.expires - now
+        return Entry(
+            value, left <= 0 < envelope.expires - envelope.written, now - envelope.written, left, envelope.cost
+        )
+
+    def _look_many(self, keys: Iterable[Any]) -> tuple[dict[Any, Any], list[Any]]:
+        """An envelope or None for each of `keys`, in their order; and those that have to be loaded."""
+        answers = {key: self._this._look(key) for key in dict.fromkeys(keys)}
+        return answers, [key for key, envelope in answers.items() if envelope is None]
+
+    def _load(self, key: Any, loader: Callable[..., Any] | None = None) -> Any:
+        """The hook of the other half: the envelope of `key`, loaded now, by this thread or another."""
+        loader = self._loader_for(loader)
+        if loader is None:
+            return self._this._wrap_nothing(False, False, self._this._now())
+        return load(self._this, self._flight_type, key, lambda key: self._fetch(key, loader))
+
+    async def _aload(self, key: Any, loader: Callable[..., Any] | None = None) -> Any:
+        loader = self._loader_for(loader)
+        if loader is None:
+            return self._this._wrap_nothing(False, False, self._this._now())
+        return await aload(self._this, self._flight_type, key, lambda key: self._afetch(key, loader))
+
+    def _refresh(self, key: Any, envelope: Any, loader: Callable[..., Any] | None) -> None:
+        """The hook of the other half: reload `key` in the background; if that cannot be, later."""
+        begun = False
+        try:
+            loader = self._loader_for(loader)
+            if loader is None:
+                pass  # whoever set the value keeps it fresh
+            elif running_loop() is not None:
+                begun = not self._closed and self._start_reload(key, envelope, loader)
+            elif not is_asynchronous(loader):
+                begun = self._reloads.submit(self._reload, key, envelope, loader)
+        except RuntimeError as error:  # the executor is shut down, or no thread can be started
+            LOG.warning("cannot reload %r now: %s", key, error)
+        finally:
+            if not begun:
+                self._this._postpone(envelope)
+
+    def _reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> None:
+        """Runs in a thread of the executor."""
+        flight = self._flight_type()
+        flight.background = True
+        if self._this._begin_refresh(key, flight, envelope):
+            try:
+                run(self._this, flight, key, lambda key: self._fetch(key, loader), nullcontext())
+            except Exception:
+                pass  # logged, and told to those who waited
+
+    def _start_reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> bool:
+        """Runs in a thread with an event loop."""
+        flight = self._flight_type()
+        flight.background = True
+        if self._this._begin_refresh(key, flight, envelope):
+            start(self._this, flight, key, lambda key: self._afetch(key, loader), nullcontext())
+            self._tasks.add(flight.task)
+            flight.task.add_done_callback(self._tasks.discard)
+        return True
+
+    def _loader_for(self, loader: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        """A call's own loader, or else the cache's."""
+        if loader is None:
+            loader = self._loader
+        if loader is None and self._bulk_loader is not None:
+            return self._single if is_asynchronous(self._bulk_loader) else self._single_now
+        return loader
+
+    def _single_now(self, key: Any) -> Any:
+        """Load one key by the bulk loader."""
+        answer = self._bulk_loader([key])  # type: ignore[misc]
+        refuse_awaitable(answer, key)
+        return pick(answer, key)
+
+    async def _single(self, key: Any) -> Any:
+        """Load one key by the bulk loader, a coroutine function."""
+        return pick(await self._bulk_loader([key]), key)  # type: ignore[misc]
+
+    def _fetch(self, key: Any, loader: Callable[..., Any]) -> Any:
+        started = self._this._now()
+        try:
+            value = call(loader, key)
+            refuse_awaitable(value, key)
+        except NotFound:
+            return self._this._wrap_nothing(False, True, started)
+        return self._wrapped(value, started)
+
+    async def _afetch(self, key: Any, loader: Callable[..., Any]) -> Any:
+        started = self._this._now()
+        try:
+            value = await acall(loader, call, loader, key)
+        except NotFound:
+            return self._this._wrap_nothing(False, True, started)
+        return self._wrapped(value, started)
+
+    def _fetch_many(self, keys: list[Any], loader: Callable[..., Any]) -> Any:
+        started = self._this._now()
+        answer = loader(keys)
+        refuse_awaitable(answer, keys)
+        return self._wrapped_many(keys, answer, started)
+
+    async def _afetch_many(self, keys: list[Any], loader: Callable[..., Any]) -> Any:
+        started = self._this._now()
+        return self._wrapped_many(keys, await acall(loader, loader, keys), started)
+
+    def _wrapped(self, value: Any, started: float) -> Any:
+        if value is None:
+            return self._this._wrap_nothing(True, self._cache_none, started)
+        return self._this._wrap(value, started)
+
+    def _wrapped_many(self, keys: list[Any], answer: Any, started: float) -> dict[Any, Any]:
+        wrapped = {}
+        for key in keys:
+            try:
+                wrapped[key] = self._wrapped(pick(answer, key), started)
+            except NotFound:
+                wrapped[key] = self._this._wrap_nothing(False, True, started)
+        return wrapped
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} keys, maxsize={self.maxsize!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot copy or pickle {type(self).__name__!r}: it has loads, threads and a timer of its own")
+
+
+def found(answers: dict[Any, Any]) -> dict[Any, Any]:
+    """The values of those envelopes that hold one."""
+    return {key: e.value for key, e in answers.items() if e is not None and e.found}
+
+
+def pick(answer: Any, key: Any) -> Any:
+    """What a bulk loader says about `key`."""
+    if not isinstance(answer, Mapping):
+        raise TypeError(f"a bulk loader must return a mapping, got {type(answer).__name__}")
+    if key not in answer:
+        raise NotFound(key)
+    return answer[key]
+
+
+async def acall(loader: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns or promises; called in a thread unless `loader` is a coroutine function."""
+    value = function(*arguments) if is_asynchronous(loader) else await asyncio.to_thread(function, *arguments)
+    return await value if inspect.isawaitable(value) else value
+
+
+async def together(coroutines: list[Any]) -> list[Any]:
+    """The results of all; the first error ends the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+class CacheLoad(LoadingFlight, lru.Load):
+    """A load that the caches of this process know how to fence."""
+
+
+class LoadingCache(LoadingMethods[K, V], loading.LoadingCache[K, V]):
+    """DOC"""
+
+    _flight_type = CacheLoad
