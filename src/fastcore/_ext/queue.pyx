@@ -13,37 +13,25 @@ from collections import namedtuple
 from types import GenericAlias
 
 cimport cython
-from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.math cimport isnan
-from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
 from fastcore._ext.book cimport Book, Figures, Group
 from fastcore._ext.catalog cimport party_drop
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.durations cimport BUCKETS, Counts
+from fastcore._ext.requests cimport SAME_PRIORITY, own, timeout_ns, to_ns, to_priority
 from fastcore._ext.waiting cimport Crowd, Waiter, take_woken
 
 from fastcore._ext.backoff import ItemBackoff
 from fastcore.errors import ShutDown, WaitTimeout
 
-cdef extern from "math.h" nogil:
-    long long llrint(double)
-
-cdef extern from *:
-    """
-    /* A new reference, handed on as the object that it is. */
-    static inline PyObject *fastcore_own(PyObject *reference) { return reference; }
-    """
-    object own "fastcore_own"(PyObject* reference)
-
 cdef enum:
     KEPT_GROUPS = 64
 
 cdef int64_t THREAD_RECHECK_NS = 10_000_000_000
-cdef long long SAME_PRIORITY = INT64_MAX    # see Book.put
 
 QueueStats = namedtuple(
     "QueueStats",
@@ -54,27 +42,6 @@ QueueStats.__doc__ = "What a queue holds and has done, at one moment; times in s
 
 Durations = namedtuple("Durations", "buckets sum")
 Durations.__doc__ = "A histogram: pairs of an upper bound in seconds and the count up to it, and the sum in seconds."
-
-
-cdef int64_t to_ns(double seconds) except? -1:
-    """Nanoseconds, saturated to 64 bits."""
-    if isnan(seconds):
-        raise ValueError("a delay must be a number of seconds, got nan")
-    return llrint(max(-9.2e18, min(seconds * 1e9, 9.2e18)))
-
-
-cdef int64_t timeout_ns(object timeout) except? -1:
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be >= 0 seconds, got {timeout!r}")
-    return to_ns(timeout)
-
-
-cdef inline long long to_priority(object priority) except? -1:
-    cdef int overflow = 0
-    cdef long long value = PyLong_AsLongLongAndOverflow(priority, &overflow)
-    if overflow or value < INT32_MIN or value > INT32_MAX:
-        raise ValueError(f"priority must be from -2**31 to 2**31 - 1, got {PyNumber_Index(priority)}")
-    return value
 
 
 cdef object snapshot(Counts* histogram):
@@ -127,17 +94,6 @@ cdef class WorkQueue:
     Source: client-go's workqueue and controller-runtime's priority queue.
     """
 
-    cdef Book book
-    cdef Crowd crowd
-    cdef object clock
-    cdef object limiter
-    cdef object fair_by
-    cdef dict groups
-    cdef Py_ssize_t groups_limit
-    cdef Group everyone
-    cdef readonly object name  #: The name given at construction.
-    cdef object __weakref__
-
     def __cinit__(self, *, limiter=None, aging=60.0, fair_by=None, clock=None, name=""):
         if aging is not None and not aging > 0:
             raise ValueError(f"aging must be > 0 seconds or None, got {aging!r}")
@@ -166,20 +122,20 @@ cdef class WorkQueue:
         ends. Ignored after shutdown.
         """
         # `is` spares the common case a conversion; an equal object takes the other way.
-        self._put(key, 0, 0 if priority is 0 else to_priority(priority), False)
+        self.put(key, 0, 0 if priority is 0 else to_priority(priority), False)
 
     def add_after(self, key, double delay, priority=None):
         """Add `key` in `delay` seconds; of several delays the earliest counts, and `delay` <= 0 is `add`.
 
         With `priority` None a key that is being processed keeps the priority that it was handed out with.
         """
-        self._put(key, to_ns(delay), SAME_PRIORITY if priority is None else to_priority(priority), True)
+        self.put(key, to_ns(delay), SAME_PRIORITY if priority is None else to_priority(priority), True)
 
     def add_rate_limited(self, key, priority=None):
         """Add `key` after the delay that the limiter asks for."""
         cdef long long level = SAME_PRIORITY if priority is None else to_priority(priority)
         if not self._shut():
-            self._put(key, to_ns(self.limiter.when(key)), level, True)
+            self.put(key, to_ns(self.limiter.when(key)), level, True)
 
     def forget(self, key, /):
         """Tell the limiter that `key` succeeded: its back-off starts anew."""
@@ -202,7 +158,7 @@ cdef class WorkQueue:
             ShutDown: the queue is shut down and no key is ready.
         """
         cdef int64_t limit = -1 if timeout is None else timeout_ns(timeout)
-        cdef PyObject* key = self._take_or_wait(None, None)
+        cdef PyObject* key = self.take(None, None)
         if key == NULL:
             key = self._wait(timeout, limit)
         return own(key)
@@ -210,7 +166,7 @@ cdef class WorkQueue:
     async def aget(self):
         """Take the next key as `get` does, without blocking the event loop; cancelling loses no key."""
         cdef Waiter waiter = None, previous
-        cdef PyObject* key = self._take_or_wait(None, None)
+        cdef PyObject* key = self.take(None, None)
         if key != NULL:
             return own(key)
         from asyncio import get_running_loop
@@ -220,7 +176,7 @@ cdef class WorkQueue:
             while True:
                 previous = waiter
                 waiter = Waiter(loop)
-                key = self._take_or_wait(waiter, previous)
+                key = self.take(waiter, previous)
                 if key != NULL:
                     return own(key)
                 waiter.arm(waiter.pause)
@@ -237,34 +193,11 @@ cdef class WorkQueue:
         Raises:
             ValueError: `key` is not being processed.
         """
-        cdef int64_t now = self._read()
-        cdef PyObject* gone = NULL
-        cdef bint processed
-        cdef list woken
-        with cython.critical_section(self):
-            processed = self.book.finish(key, now, &gone)
-            woken = take_woken(self.crowd)
-        Py_XDECREF(gone)
-        if woken is not None:
-            self._wake(woken)
-        if not processed:
-            raise ValueError(f"done() of a key that is not being processed: {key!r}")
+        self.finish(key)
 
     def __len__(self):
         """The number of ready keys; delayed ones and those being processed do not count."""
-        cdef int64_t now = 0
-        cdef Py_ssize_t depth, delayed
-        cdef list woken
-        with cython.critical_section(self):
-            delayed = self.book.timers.size
-        if delayed:
-            now = self._read()
-        with cython.critical_section(self):
-            depth = self.book.count(now)
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
-        return depth
+        return self.count()
 
     # End
 
@@ -338,7 +271,7 @@ cdef class WorkQueue:
 
     # Inside: these take the section
 
-    cdef inline int64_t _read(self) except? -1:
+    cdef int64_t _read(self) except? -1:
         return monotonic_ns() if self.clock is None else self._call_clock()
 
     cdef int64_t _call_clock(self) except? -1:
@@ -364,7 +297,7 @@ cdef class WorkQueue:
             group.party.holders += 1
         return group
 
-    cdef inline int _put(self, object key, int64_t delay, long long priority, bint again) except -1:
+    cdef int put(self, object key, int64_t delay, long long priority, bint again) except -1:
         """See Book.put."""
         if self.fair_by is not None:
             return self._put_fairly(key, delay, priority, again)
@@ -384,7 +317,7 @@ cdef class WorkQueue:
                 party_drop(group.party)
         return 0
 
-    cdef inline int _put_in(self, object key, Group group, int64_t delay, long long priority, bint again) except -1:
+    cdef int _put_in(self, object key, Group group, int64_t delay, long long priority, bint again) except -1:
         cdef int64_t now = self._read()
         cdef list woken
         with cython.critical_section(self):
@@ -394,7 +327,7 @@ cdef class WorkQueue:
             self._wake(woken)
         return 0
 
-    cdef PyObject* _take_or_wait(self, Waiter waiter, Waiter previous) except? NULL:
+    cdef PyObject* take(self, Waiter waiter, Waiter previous) except? NULL:
         """Take a key, as a new reference; without one, let `waiter` take the place of `previous` among those who wait.
 
         NULL, without an exception, for no key.
@@ -418,6 +351,38 @@ cdef class WorkQueue:
             raise ShutDown(f"the queue {self.name!r} is shut down and holds no more keys")
         return key
 
+    cdef int finish(self, object key) except -1:
+        """See `done`."""
+        cdef int64_t now = self._read()
+        cdef PyObject* gone = NULL
+        cdef bint processed
+        cdef list woken
+        with cython.critical_section(self):
+            processed = self.book.finish(key, now, &gone)
+            woken = take_woken(self.crowd)
+        Py_XDECREF(gone)
+        if woken is not None:
+            self._wake(woken)
+        if not processed:
+            raise ValueError(f"done() of a key that is not being processed: {key!r}")
+        return 0
+
+    cdef Py_ssize_t count(self) except -1:
+        """The number of ready keys."""
+        cdef int64_t now = 0
+        cdef Py_ssize_t depth, delayed
+        cdef list woken
+        with cython.critical_section(self):
+            delayed = self.book.timers.size
+        if delayed:
+            now = self._read()
+        with cython.critical_section(self):
+            depth = self.book.count(now)
+            woken = take_woken(self.crowd)
+        if woken is not None:
+            self._wake(woken)
+        return depth
+
     cdef PyObject* _wait(self, object timeout, int64_t limit) except NULL:
         """Take a key, blocking the thread for up to `limit` nanoseconds; negative is without limit."""
         cdef int64_t deadline = -1 if limit < 0 else monotonic_ns() + min(limit, INT64_MAX // 2)
@@ -428,7 +393,7 @@ cdef class WorkQueue:
             while True:
                 previous = waiter
                 waiter = Waiter()
-                key = self._take_or_wait(waiter, previous)
+                key = self.take(waiter, previous)
                 if key != NULL:
                     return key
                 pause = min(waiter.pause, THREAD_RECHECK_NS)
