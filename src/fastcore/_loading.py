@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from fastcore._bulk import aload_many, load_many
 from fastcore._impl import loading, lru
@@ -112,6 +112,7 @@ class LoadingMethods(Generic[K, V]):
         timer: Callable[[], Any] | None = None,
         rng: Callable[[], float] | None = None,
         getsizeof: Callable[[V], float] | None = None,
+        policy: Literal["lru", "s3fifo"] = "lru",
         executor: Executor | None = None,
         refresh_threads: int = 4,
     ) -> None:
@@ -135,6 +136,7 @@ class LoadingMethods(Generic[K, V]):
             jitter=jitter,
             timer=timer,
             rng=rng,
+            policy=policy,
             getsizeof=None if getsizeof is None else lambda e: 1 if e.negative else getsizeof(e.value),
         )
 

@@ -113,6 +113,19 @@ def test_the_least_recently_used_goes_first(loading, clock, source):
     assert source.calls == ["no"]
 
 
+def test_one_time_keys_displace_nothing_that_is_used(loading, clock):
+    """CA26: under S3-FIFO a scan leaves what is read again in its place, an LRU cache loses it."""
+    kept = {}
+    for policy in ("lru", "s3fifo"):
+        cache = loading(20, str, ttl=100, timer=clock, policy=policy)
+        for _ in range(3):
+            cache.get_many(range(10))
+        cache.get_many(range(100, 200))
+        kept[policy] = sum(key in cache for key in range(10))
+        cache._inside()._check()
+    assert kept == {"lru": 0, "s3fifo": 10}
+
+
 def test_a_negative_hit_calls_no_loader(loading, clock, source):
     """CA20: what the loader says there is not, is not asked for again until negative_ttl is over."""
     cache = loading(10, source, ttl=100, negative_ttl=5, timer=clock)
@@ -362,6 +375,7 @@ def test_stats_add_up(loading, clock, source):
         ({"jitter": 1}, ValueError, "jitter must be at least 0 and less than 1, got 1"),
         ({"maxsize": -1}, ValueError, "maxsize must be non-negative, got -1"),
         ({"refresh_threads": 0}, ValueError, "refresh_threads must be at least 1, got 0"),
+        ({"policy": "fifo"}, ValueError, "policy must be 'lru' or 's3fifo', got 'fifo'"),
         ({"loader": 5}, TypeError, "loader must be callable, got 5"),
         ({"bulk_loader": 5}, TypeError, "bulk_loader must be callable, got 5"),
     ],
@@ -408,10 +422,12 @@ def test_copies_are_refused(loading, clock):
 
 def test_cycles_are_collected(loading):
     """CA13: a cache that holds itself, and whose loader does, is found by the collector."""
-    cache = loading(10, lambda key: cache)
+    made = []
+    cache = loading(10, lambda key: made[0])
+    made.append(cache)
     assert cache["self"] is cache
     gone = weakref.ref(cache)
-    del cache
+    del cache, made
     gc.collect()
     assert gone() is None
 

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from types import GenericAlias
-from typing import Any, Generic, TypeVar, final, overload
+from typing import Any, Generic, Literal, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -50,6 +50,7 @@ class LoadingCache(Generic[_K, _V]):
         timer: Callable[[], Any] | None = None,
         rng: Callable[[], float] | None = None,
         getsizeof: Callable[[Any], float] | None = None,
+        policy: Literal["lru", "s3fifo"] = "lru",
     ) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...

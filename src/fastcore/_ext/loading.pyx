@@ -1,5 +1,5 @@
 # cython: freethreading_compatible=True
-"""What a loading cache keeps and how it reads: envelopes in a compiled TTL cache.
+"""What a loading cache keeps and how it reads: envelopes in a compiled TTL cache, or S3-FIFO cache.
 
 An envelope holds a value, or that there is none, with the times that decide what a read does. The TTL cache holds the
 envelopes, orders and evicts them, removes those that are of no use to anybody any more, and fences their loads. It is
@@ -22,7 +22,9 @@ from time import monotonic
 from types import GenericAlias
 
 from fastcore._ext.clock cimport monotonic_ns
-from fastcore._ext.slots cimport Load, QUIET, STRICT, find, hash_of, touch, value_at
+from fastcore._ext.queues cimport queues_use
+from fastcore._ext.s3fifo cimport S3FIFOCache
+from fastcore._ext.slots cimport Load, QUEUES, QUIET, STRICT, find, hash_of, touch, value_at
 from fastcore._ext.ttl cimport TTLCache
 from fastcore.errors import NotFound
 
@@ -131,7 +133,7 @@ cdef double parse(object ttl) except -1:
 
 cdef class LoadingCache:
     """LoadingCache(maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0, \
-jitter=0.0, timer=None, rng=None, getsizeof=None)
+jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
 --
 
     A cache that loads what it does not have, and knows what to do while a value ages.
@@ -145,7 +147,7 @@ jitter=0.0, timer=None, rng=None, getsizeof=None)
 
     def __init__(
         self, maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0,
-        jitter=0.0, timer=None, rng=None, getsizeof=None,
+        jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru",
     ):
         cdef double span = parse(ttl), spread = jitter, eagerness = beta
         cdef double after = INFINITY if refresh_after is None else refresh_after
@@ -161,7 +163,12 @@ jitter=0.0, timer=None, rng=None, getsizeof=None)
         stale = duration("max_stale", max_stale)
         pause = duration("throttle", throttle)
         clock = Clock(timer)
-        store = TTLCache(maxsize, None, clock, getsizeof)
+        if policy == "lru":
+            store = TTLCache(maxsize, None, clock, getsizeof)
+        elif policy == "s3fifo":
+            store = S3FIFOCache(maxsize, getsizeof, None, clock)
+        else:
+            raise ValueError(f"policy must be 'lru' or 's3fifo', got {policy!r}")
         with cython.critical_section(self):
             self.span, self.spread, self.beta, self.refresh_after = span, spread, eagerness, after
             self.negative, self.max_stale, self.throttle = negative, stale, pause
@@ -216,7 +223,10 @@ jitter=0.0, timer=None, rng=None, getsizeof=None)
             if what == LOAD:
                 self.reads.misses += 1
             else:
-                touch(store, <uint32_t>slot)
+                if store.flags & QUEUES:
+                    queues_use(&(<S3FIFOCache>store).queues, <uint32_t>slot)
+                else:
+                    touch(store, <uint32_t>slot)
                 if what == NEGATIVE:
                     self.reads.negative_hits += 1
                 elif what == STALE:

@@ -1,4 +1,4 @@
-"""What a loading cache keeps and how it reads, in plain Python: envelopes in a TTL cache.
+"""What a loading cache keeps and how it reads, in plain Python: envelopes in a TTL cache, or S3-FIFO cache.
 
 An envelope holds a value, or that there is none, with the times that decide what a read does. The TTL cache holds the
 envelopes, orders and evicts them, removes those that are of no use to anybody any more, and fences their loads. It is
@@ -18,6 +18,7 @@ from types import GenericAlias
 from typing import Any
 
 from fastcore._py.lru import QUIET, STRICT, Entry, Load
+from fastcore._py.s3fifo import S3FIFOCache
 from fastcore._py.ttl import TTLCache
 from fastcore.errors import NotFound
 
@@ -133,6 +134,7 @@ class LoadingCache:
         timer: Callable[[], Any] | None = None,
         rng: Callable[[], float] | None = None,
         getsizeof: Callable[[Any], float] | None = None,
+        policy: str = "lru",
     ) -> None:
         span = self._parse(ttl)
         if refresh_after is not None and not 0 < refresh_after < span:
@@ -151,7 +153,12 @@ class LoadingCache:
         self._rng = random.random if rng is None else rng
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._clock = Clock(timer)
-        self._store = TTLCache(maxsize, None, self._clock, getsizeof)
+        if policy == "lru":
+            self._store = TTLCache(maxsize, None, self._clock, getsizeof)
+        elif policy == "s3fifo":
+            self._store = S3FIFOCache(maxsize, getsizeof, None, self._clock)
+        else:
+            raise ValueError(f"policy must be 'lru' or 's3fifo', got {policy!r}")
 
     def _parse(self, ttl: Any) -> float:
         span = math.inf if ttl is None else float(ttl)
@@ -201,7 +208,10 @@ class LoadingCache:
             envelope: Any = None if entry is None else entry.value
             decision = LOAD if envelope is None else self._judge(envelope, now)
             if entry is not None and decision != LOAD:
-                store._ring(entry).move_to_end(entry)
+                if isinstance(store, S3FIFOCache):
+                    store._use(entry)
+                else:
+                    store._ring(entry).move_to_end(entry)
             counter = ("misses", "hits", "hits", "hits", "negative_hits", "stale_hits")[decision]
             self._counters[counter] += 1
         if decision == TEMPTED:
