@@ -1,6 +1,7 @@
 """pytest fixtures for controllers' tests, loaded by pytest itself wherever fastcore is installed.
 
 `api_server` is the embedded API server, new for each test; `kube_server` and `kube_cluster` are real ones.
+`redis_server` is a real redis-server, new for each test.
 
 `FASTCORE_REQUIRE=kube,...` turns the absence of a real part from a skip into a failure.
 """
@@ -15,6 +16,7 @@ from fastcore.testing.kube import CONTROLLERS, KubeServer, find_binary
 
 if TYPE_CHECKING:
     from fastcore.testing.apiserver import APIServer
+    from fastcore.testing.redis import RedisServer
 
 
 def required(part: str) -> bool:
@@ -54,4 +56,14 @@ def kube_cluster() -> Iterator[KubeServer]:
     """A real kube-apiserver with kube-controller-manager: garbage collection, namespaces, Deployments."""
     need("kube", "etcd", "kube-apiserver", "kube-controller-manager", "openssl")
     with KubeServer(controllers=CONTROLLERS) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server() -> "Iterator[RedisServer]":
+    """A real redis-server, empty and of this test alone; it starts in some 20 milliseconds."""
+    need("redis", "redis-server")
+    from fastcore.testing.redis import RedisServer
+
+    with RedisServer() as server:
         yield server
