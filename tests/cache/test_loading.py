@@ -422,12 +422,16 @@ def test_copies_are_refused(loading, clock):
 
 def test_cycles_are_collected(loading):
     """CA13: a cache that holds itself, and whose loader does, is found by the collector."""
-    made = []
-    cache = loading(10, lambda key: made[0])
-    made.append(cache)
-    assert cache["self"] is cache
+    made = [loading(10, lambda key: made[0])]
+    assert made[0]["self"] is made[0]
+    gone = weakref.ref(made[0])
+    made.clear()
+    gc.collect()
+    assert gone() is None
+    cache = loading(10, str)
+    cache["self"] = cache
     gone = weakref.ref(cache)
-    del cache, made
+    del cache
     gc.collect()
     assert gone() is None
 
