@@ -33,10 +33,6 @@ cdef enum:
 @cython.final
 cdef class _Meter:
     """The bucket of one key; its numbers are guarded by the KeyedTokenBucket that owns it."""
-    cdef object key
-    cdef double credit
-    cdef int64_t last
-    cdef Py_ssize_t place
 
 
 @cython.final
@@ -68,17 +64,6 @@ cdef class KeyedTokenBucket:
         >>> per_tenant.allow("blue"), per_tenant.allow("blue"), per_tenant.allow("green")
         (True, False, True)
     """
-    cdef readonly double rate
-    cdef readonly double burst
-    cdef readonly Py_ssize_t max_keys
-    cdef double _full
-    cdef int64_t _seen
-    cdef unsigned long long _evictions
-    cdef Py_ssize_t _hand
-    cdef dict _table
-    cdef list _meters
-    cdef object _clock
-
     def __cinit__(self, double rate, double burst, *, Py_ssize_t max_keys, clock=None):
         self.rate = checked_rate(rate)
         self._full = checked_full(burst)
@@ -186,6 +171,9 @@ cdef class KeyedTokenBucket:
 
     def allow(self, key, double n=1):
         """Take `n` tokens of `key` if they are there; never waits."""
+        return self.admit(key, n)
+
+    cdef bint admit(self, object key, double n) except -1:
         cdef double cost = checked_cost(n)
         cdef list dropped = None
         cdef _Meter meter
