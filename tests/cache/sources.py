@@ -12,10 +12,13 @@ class Source:
         self.cost = cost
         self.calls = []
         self.error = None
+        self.meanwhile = None  # called while it loads
 
     def __call__(self, key):
         self.calls.append(key)
         self.clock.now_ns += self.cost
+        if self.meanwhile is not None:
+            self.meanwhile()
         if self.error is not None:
             raise self.error
         value = self.values[key]
@@ -27,6 +30,8 @@ class Source:
         """The same as a bulk loader."""
         self.calls.append(list(keys))
         self.clock.now_ns += self.cost
+        if self.meanwhile is not None:
+            self.meanwhile()
         if self.error is not None:
             raise self.error
         return {key: self.values[key] for key in keys if key in self.values}
