@@ -14,9 +14,10 @@ def public(impl: Any) -> SimpleNamespace:
     """What `fastcore.cache` would define if `impl` were the implementation of this process."""
     lru: ModuleType = impl.lru
     flight = type("CacheFlight", (Flight, lru.Load), {})
+    bases = {"LRUCache": impl.lru.LRUCache, "TTLCache": impl.ttl.TTLCache, "S3FIFOCache": impl.s3fifo.S3FIFOCache}
     classes = {
         name: type(name, (base, CacheMethods), {"__slots__": (), "_flight_type": flight, "__module__": __name__})
-        for name, base in {"LRUCache": impl.lru.LRUCache, "TTLCache": impl.ttl.TTLCache}.items()
+        for name, base in bases.items()
     }
     globals().update({f"{impl!r}_{name}": cls for name, cls in classes.items()})
     return SimpleNamespace(**classes)
@@ -34,9 +35,20 @@ def caches(impl: Any) -> SimpleNamespace:
     return public(impl)
 
 
-@pytest.fixture(params=["LRUCache", "TTLCache"])
-def make(request: pytest.FixtureRequest, caches: SimpleNamespace) -> Any:
-    """Makes a cache of either kind; a TTLCache's entries then live for ever long."""
-    if request.param == "LRUCache":
-        return caches.LRUCache
+def maker(kind: str, caches: SimpleNamespace) -> Any:
+    """Makes a cache of this kind; a TTLCache's entries then live for ever long."""
+    if kind != "TTLCache":
+        return getattr(caches, kind)
     return lambda maxsize, getsizeof=None: caches.TTLCache(maxsize, 1e6, getsizeof=getsizeof)
+
+
+@pytest.fixture(params=["LRUCache", "TTLCache", "S3FIFOCache"])
+def make(request: pytest.FixtureRequest, caches: SimpleNamespace) -> Any:
+    """Makes a cache of each kind."""
+    return maker(request.param, caches)
+
+
+@pytest.fixture(params=["LRUCache", "TTLCache"])
+def recent(request: pytest.FixtureRequest, caches: SimpleNamespace) -> Any:
+    """Makes a cache of each kind that orders its entries by use."""
+    return maker(request.param, caches)

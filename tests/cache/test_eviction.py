@@ -6,9 +6,9 @@ import sys
 import pytest
 
 
-def test_exact_lru(make):
+def test_exact_lru(recent):
     """CA1: get and set refresh; `in`, iteration, peek and views do not; never more than maxsize entries."""
-    cache = make(4)
+    cache = recent(4)
     cache.update(a=1, b=2, c=3, d=4)
     assert "a" in cache
     assert cache.peek("a") == 1
@@ -28,9 +28,9 @@ def test_exact_lru(make):
         assert len(cache) == 4
 
 
-def test_setting_an_existing_key(make):
+def test_setting_an_existing_key(recent):
     """CA2: value and weight change, the entry becomes the newest, nothing is evicted if the weight does not grow."""
-    cache = make(10, getsizeof=lambda value: value)
+    cache = recent(10, getsizeof=lambda value: value)
     cache.update(a=3, b=3, c=4)
     cache["a"] = 2
     assert cache._check() == ["b", "c", "a"]
@@ -41,9 +41,9 @@ def test_setting_an_existing_key(make):
     assert cache.stats().evictions == 1
 
 
-def test_too_heavy(make):
+def test_too_heavy(recent):
     """CA10: `set` returns False and removes the old entry; `[]=` raises ValueError and changes nothing."""
-    cache = make(10, getsizeof=lambda value: value)
+    cache = recent(10, getsizeof=lambda value: value)
     cache.update(a=3, b=3)
     with pytest.raises(ValueError, match="value too large: size 11, maxsize 10"):
         cache["a"] = 11
@@ -55,9 +55,9 @@ def test_too_heavy(make):
     assert dict(cache) == {"c": 10}
 
 
-def test_weightless_entries_are_pinned(make):
+def test_weightless_entries_are_pinned(recent):
     """CA10: an entry of weight 0 never makes room for another."""
-    cache = make(3, getsizeof=lambda value: value)
+    cache = recent(3, getsizeof=lambda value: value)
     cache.update(zero=0, a=1, b=1, c=1, d=1)
     assert "zero" in cache
     assert cache._check() == ["b", "c", "d", "zero"]
@@ -80,7 +80,7 @@ def test_bad_weights(make, weight):
     assert cache["a"] == 1
 
 
-def test_a_raising_weigher_changes_nothing(make):
+def test_a_raising_weigher_changes_nothing(recent):
     """CA10: a raising weigher leaves the cache unchanged."""
 
     def weigh(value):
@@ -88,7 +88,7 @@ def test_a_raising_weigher_changes_nothing(make):
             raise RuntimeError("weigh")
         return 1
 
-    cache = make(3, getsizeof=weigh)
+    cache = recent(3, getsizeof=weigh)
     cache.update(a=1, b=1)
     for store in (lambda: cache.set("a", 2), lambda: cache.setdefault("c", 2), lambda: cache.update(d=2)):
         with pytest.raises(RuntimeError, match="weigh"):

@@ -57,8 +57,8 @@ def test_pop(make):
     assert cache._check() == ["b"]
 
 
-def test_popitem_takes_the_least_recently_used(make):
-    cache = make(3)
+def test_popitem_takes_the_least_recently_used(recent):
+    cache = recent(3)
     cache.update(a=1, b=2, c=3)
     assert cache["a"] == 1
     assert [cache.popitem() for _ in range(3)] == [("b", 2), ("c", 3), ("a", 1)]
@@ -228,8 +228,8 @@ def test_ttl_argument_of_an_lru_cache(caches):
     assert cache["a"] == 1
 
 
-def test_init_again_starts_over(make):
-    cache = make(5)
+def test_init_again_starts_over(recent):
+    cache = recent(5)
     cache.update(a=1, b=2)
     if hasattr(cache, "ttl"):
         cache.__init__(2, 10)

@@ -161,9 +161,9 @@ class Unhashable:
     __hash__ = None
 
 
-def test_unhashable_keys(make):
+def test_unhashable_keys(recent):
     """CA14: TypeError, and the state is unchanged."""
-    cache = make(2)
+    cache = recent(2)
     cache.update(a=1, b=2)
     before = cache.stats()
     for operation in (
@@ -188,7 +188,7 @@ def test_unhashable_keys(make):
     assert cache.stats() == before
 
 
-def test_a_comparison_that_raises(make):
+def test_a_comparison_that_raises(recent):
     """CA14: the exception propagates, and the state is unchanged."""
 
     class Key:
@@ -198,7 +198,7 @@ def test_a_comparison_that_raises(make):
         def __eq__(self, other):
             raise Raised
 
-    cache = make(2)
+    cache = recent(2)
     key = Key()
     cache[key] = 1
     cache["b"] = 2
@@ -217,7 +217,7 @@ def test_a_comparison_that_raises(make):
     assert cache._check() == ["c", "d"]
 
 
-def test_a_value_that_looks_at_the_cache_when_it_is_displaced(make):
+def test_a_value_that_looks_at_the_cache_when_it_is_displaced(recent):
     """CA13: by the time a displaced value is dropped, the cache is complete again."""
     seen = []
 
@@ -226,7 +226,7 @@ def test_a_value_that_looks_at_the_cache_when_it_is_displaced(make):
             seen.append((sorted(cache), len(cache)))
             cache._check()
 
-    cache = make(2)
+    cache = recent(2)
     cache["a"] = Value()
     cache["a"] = 1
     cache["b"] = Value()
