@@ -1,4 +1,4 @@
-"""ItemBackoff and MaxOf."""
+"""ItemBackoff, FastSlow, MaxOf and WithMaxWait."""
 
 import math
 import threading
@@ -112,6 +112,62 @@ class TestItemBackoff:
         assert sum(backoff.retries(i) for i in range(3)) == 8000
 
 
+class TestFastSlow:
+    def test_fast_then_slow(self, impl):
+        """WQ-9: n <= max_fast waits the fast delay, each other failure the slow one; each item for itself."""
+        limiter = impl.backoff.FastSlow(0.005, 10, 3)
+        assert [limiter.when("a") for _ in range(5)] == [0.005] * 3 + [10.0] * 2
+        assert limiter.when("b") == 0.005
+        assert (limiter.retries("a"), limiter.retries("b"), limiter.retries("c"), len(limiter)) == (5, 1, 0, 2)
+        limiter.forget("a")
+        limiter.forget("never seen")
+        assert (limiter.retries("a"), limiter.when("a"), len(limiter)) == (0, 0.005, 2)
+
+    def test_edges(self, impl):
+        """WQ-9: no fast attempt at all, or no difference."""
+        assert impl.backoff.FastSlow(1, 2, 0).when("a") == 2
+        limiter = impl.backoff.FastSlow(0, 0, 1)
+        assert [limiter.when("a") for _ in range(2)] == [0, 0]
+        assert (limiter.fast, limiter.slow, limiter.max_fast) == (0, 0, 1)
+        assert repr(impl.backoff.FastSlow(1, 2, 3)) == "FastSlow(fast=1.0, slow=2.0, max_fast=3)"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((-1, 1, 1), r"fast must be >= 0 s and finite, not -1\.0"),
+            ((math.nan, 1, 1), "fast must be .*, not nan"),
+            ((2, 1, 1), r"slow must be >= fast \(2\.0 s\) and finite, not 1\.0"),
+            ((1, math.inf, 1), "slow must be .*, not inf"),
+            ((1, 2, -1), "max_fast must be >= 0 attempts, not -1"),
+        ],
+    )
+    def test_bad_construction(self, impl, arguments, message):
+        """WQ-9: limits out of range are refused by name and value."""
+        with pytest.raises(ValueError, match=message):
+            impl.backoff.FastSlow(*arguments)
+
+    def test_unhashable(self, impl):
+        """An item that cannot be a key is refused."""
+        limiter = impl.backoff.FastSlow(1, 2, 3)
+        limiter.when("a")
+        for call in (limiter.when, limiter.forget, limiter.retries):
+            with pytest.raises(TypeError, match="unhashable"):
+                call([])
+
+    def test_threads(self, impl, switch_often):
+        """WQ-9: exactly max_fast failures are fast, however many threads fail."""
+        limiter = impl.backoff.FastSlow(1, 2, 1000)
+        waits: list[float] = []
+        threads = [
+            threading.Thread(target=lambda: waits.extend([limiter.when("a") for _ in range(500)])) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (waits.count(1), waits.count(2)) == (1000, 1000)
+
+
 class Fixed:
     """A limiter of somebody else's."""
 
@@ -165,3 +221,38 @@ class TestMaxOf:
         """The members show."""
         limiter = impl.backoff.MaxOf(impl.backoff.ItemBackoff(1, 2), impl.bucket.TokenBucket(1, 2))
         assert repr(limiter) == "MaxOf(ItemBackoff(base=1.0, max=2.0), TokenBucket(rate=1.0, burst=2.0))"
+
+
+class TestWithMaxWait:
+    def test_cut(self, impl, clock):
+        """WQ-9: the member's wait, at most the maximum; the member counts as ever."""
+        bucket = impl.bucket.TokenBucket(10, 100, clock=clock)
+        limiter = impl.backoff.WithMaxWait(bucket, 60)
+        waits = [limiter.when(i) for i in range(10_000)]
+        assert waits[100] == pytest.approx(0.1)
+        assert waits[-1] == max(waits) == 60
+        assert bucket.tokens == -9900
+        assert (limiter.limiter, limiter.max_wait) == (bucket, 60)
+
+    def test_passes_on(self, impl):
+        """WQ-9: forget and retries are the member's, also through several layers."""
+        member = Fixed(5)
+        limiter = impl.backoff.WithMaxWait(impl.backoff.MaxOf(impl.backoff.FastSlow(1, 2, 0), member), 3)
+        assert (limiter.when("a"), limiter.retries("a")) == (3, 7)
+        limiter.forget("a")
+        assert member.log == [("when", "a"), ("retries", "a"), ("forget", "a")]
+        assert repr(impl.backoff.WithMaxWait(impl.backoff.ItemBackoff(1, 2), 3)) == (
+            "WithMaxWait(ItemBackoff(base=1.0, max=2.0), max_wait=3.0)"
+        )
+
+    def test_never(self, impl):
+        """WQ-9: what can never run is asked again after the maximum."""
+        assert impl.backoff.WithMaxWait(impl.bucket.TokenBucket(0, 0), 30).when("a") == 30
+
+    def test_misuse(self, impl):
+        """WQ-9: no limiter, or no number of seconds, is refused at once."""
+        with pytest.raises(TypeError, match="a limiter needs a method when, which 3 does not have"):
+            impl.backoff.WithMaxWait(3, 1)
+        for seconds in (-1, math.inf, math.nan):
+            with pytest.raises(ValueError, match=f"max_wait must be >= 0 s and finite, not {float(seconds)!r}"):
+                impl.backoff.WithMaxWait(Fixed(1), seconds)

@@ -65,6 +65,12 @@ rates = st.one_of(st.sampled_from([0, 1, 3, 10, 1e-10, 1e9, float("inf")]), st.f
 delays = st.one_of(st.none(), st.floats(-1, 10))
 
 
+def view(quota: Any) -> list[float]:
+    """A quota as numbers; -1: never."""
+    later = -1.0 if quota.retry_after is None else quota.retry_after
+    return [quota.limited, quota.limit, quota.remaining, quota.reset_after, later]
+
+
 class BucketMachine(RuleBasedStateMachine):
     """Explicit time and clock mixed at random: RL1 to RL11 hold for one exactly as for the other."""
 
@@ -88,6 +94,20 @@ class BucketMachine(RuleBasedStateMachine):
         before = self.buckets[0].tokens
         if self.each(lambda b: b.allow(n)) and before >= 0:
             assert self.buckets[0].tokens >= 0
+
+    @rule(n=tokens, method=st.sampled_from(["request", "peek"]))
+    def quota(self, n: float, method: str) -> None:
+        """RL12: the same view, and one that agrees with what `allow` would say."""
+        before = self.buckets[0].tokens
+        ext, py = (view(getattr(b, method)(n)) for b in self.buckets)
+        assert ext == pytest.approx(py, rel=1e-9, abs=1e-8)
+        if method == "peek":
+            assert self.buckets[0].tokens == before
+
+    @rule(t=times, n=tokens)
+    def quota_at(self, t: int, n: float) -> None:
+        ext, py = (view(b.request_at(t, n)) for b in self.buckets)
+        assert ext == pytest.approx(py, rel=1e-9, abs=1e-8)
 
     @rule(t=times, n=tokens)
     def allow_at(self, t: int, n: float) -> None:
@@ -180,6 +200,11 @@ class KeyedMachine(RuleBasedStateMachine):
     def allow(self, key: int, n: float) -> None:
         ext, py = (k.allow(key, n) for k in self.twins)
         assert ext == py
+
+    @rule(key=st.integers(0, 12), n=tokens, method=st.sampled_from(["request", "peek"]))
+    def quota(self, key: int, n: float, method: str) -> None:
+        ext, py = (view(getattr(k, method)(key, n)) for k in self.twins)
+        assert ext == pytest.approx(py, rel=1e-9, abs=1e-8)
 
     @rule(keys=st.lists(st.integers(0, 12), max_size=30))
     def allow_many(self, keys: list[int]) -> None:
