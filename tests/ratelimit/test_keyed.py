@@ -191,6 +191,35 @@ class TestMany:
         assert keyed.allow_many(iter("ac")).tolist() == [False, True]
         verdicts[0] = False
 
+    @pytest.mark.parametrize(
+        ("array", "single"),
+        [
+            (np.array(["a", "b", "a", "a"]), "a"),
+            (np.array([7, 8, 7, 7], dtype=np.int32), 7),
+            (np.array([7, 8, 7, 7], dtype=np.uint64), 7),
+            (np.array([1.5, 2.5, 1.5, 1.5]), 1.5),
+            (np.array([b"a", b"b", b"a", b"a"]), b"a"),
+            (np.array([Ellipsis, None, Ellipsis, Ellipsis], dtype=object), Ellipsis),
+            (np.array(["2026-01-01", "2026-01-02", "2026-01-01", "2026-01-01"], "M8[ns]"), np.datetime64("2026-01-01")),
+        ],
+        ids=lambda value: str(value.dtype) if isinstance(value, np.ndarray) else "",
+    )
+    def test_arrays(self, impl, clock, array, single):
+        """RL14: an array's elements are the keys that single calls use; a key that comes again takes another token."""
+        keyed = impl.keyed.KeyedTokenBucket(1, 2, max_keys=10, clock=clock)
+        assert keyed.allow_many(array).tolist() == [True, True, True, False]
+        assert not keyed.allow(single)
+        assert len(keyed) == 2
+        assert keyed.allow_many(array[:0]).shape == (0,)
+
+    def test_arrays_that_are_no_lists(self, impl):
+        """Rows are no keys, and a single value is no batch."""
+        keyed = impl.keyed.KeyedTokenBucket(1, 2, max_keys=10)
+        for array in (np.zeros((2, 2)), np.array(3)):
+            with pytest.raises(TypeError, match=r"unhashable|not iterable"):
+                keyed.allow_many(array)
+        assert len(keyed) == 0
+
     def test_same_as_one_by_one(self, impl, clock):
         """RL14: bulk admission decides as single calls do, evictions included."""
         bulk = impl.keyed.KeyedTokenBucket(3, 2, max_keys=7, clock=clock)

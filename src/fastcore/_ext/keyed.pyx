@@ -229,9 +229,13 @@ cdef class KeyedTokenBucket:
     def allow_many(self, keys, /):
         """Take one token of each key, in order, at one instant; a numpy array of bool says which were allowed.
 
-        A key that cannot be hashed raises before any token is taken.
+        A key that comes several times takes several tokens. An array of numbers or text is taken as a list of Python's
+        own, so its keys are the same as those of single calls. A key that cannot be hashed raises before any token is
+        taken.
         """
-        from numpy import bool_, frombuffer
+        from numpy import bool_, frombuffer, ndarray
+        if isinstance(keys, ndarray) and keys.dtype.kind in "biufUSO":
+            keys = keys.tolist()
         cdef list batch = list(keys)
         cdef bytearray verdicts = bytearray(len(batch))
         cdef list dropped = []

@@ -197,6 +197,8 @@ class KeyedTokenBucket:
         """Take one token of each key, in order, at one instant; a numpy array of bool says which were allowed."""
         import numpy as np
 
+        if isinstance(keys, np.ndarray) and keys.dtype.kind in "biufUSO":
+            keys = keys.tolist()
         batch = list(keys)
         for key in batch:
             hash(key)
