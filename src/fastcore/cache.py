@@ -8,6 +8,7 @@ import reprlib
 from collections.abc import Awaitable, Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from fastcore._bulk import aload_many, load_many
 from fastcore._cached import (
     CachedFunction,
     CacheInfo,
@@ -19,13 +20,17 @@ from fastcore._cached import (
     typedmethodkey,
 )
 from fastcore._impl import lru, s3fifo, ttl
+from fastcore._loading import Entry, LoadingCache, LoadingStats
 from fastcore._singleflight import ABSENT, Flight, aload, load
 
 __all__ = [
     "CacheInfo",
     "CacheStats",
     "CachedFunction",
+    "Entry",
     "LRUCache",
+    "LoadingCache",
+    "LoadingStats",
     "S3FIFOCache",
     "TTLCache",
     "cached",
@@ -138,6 +143,31 @@ class CacheMethods(MutableMapping[K, V]):
         if value is not ABSENT:
             return value  # type: ignore[no-any-return]
         return await aload(self, self._flight_type, key, loader)  # type: ignore[arg-type,no-any-return]
+
+    def _load_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
+        """Behind `get_many` with a bulk loader: one call of it gets all the keys that nobody is loading yet.
+
+        Loads in flight are waited for. Keys absent from the mapping that it returns do not exist; others in it are
+        ignored. Fences and errors are as with `get_or_load`, for each key by itself.
+        """
+        found, missing = self._divide(keys)
+        loaded = load_many(self, self._flight_type, missing, bulk_loader)  # type: ignore[arg-type]
+        return {key: value for key, value in (found | loaded).items() if value is not ABSENT}
+
+    async def aget_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Any]) -> dict[K, V]:
+        """As `get_many` with a bulk loader, in a coroutine; `bulk_loader` may be a coroutine function.
+
+        It runs in a task of its own, which is cancelled when nobody waits for any of its keys any more.
+        """
+        found, missing = self._divide(keys)
+        loaded = await aload_many(self, self._flight_type, missing, bulk_loader)  # type: ignore[arg-type]
+        return {key: value for key, value in (found | loaded).items() if value is not ABSENT}
+
+    def _divide(self, keys: Iterable[K]) -> tuple[dict[K, Any], list[K]]:
+        """What is there under each of `keys`, or ABSENT; and the keys that are absent."""
+        found: dict[K, Any] = dict.fromkeys(keys, ABSENT)
+        found |= self.get_many(found)  # type: ignore[attr-defined]
+        return found, [key for key, value in found.items() if value is ABSENT]
 
     def set_many(self, entries: Mapping[K, V] | Iterable[tuple[K, V]], /, **options: Any) -> int:
         """Store each entry as by `set`, with its options; the number of those stored."""
