@@ -11,6 +11,7 @@ from typing import Any
 from fastcore._impl import diff as _diff
 from fastcore._impl import fingerprint as _fingerprint
 from fastcore._impl import patch as _patch
+from fastcore._impl import strategic as _strategic
 
 __all__ = [
     "KUBERNETES",
@@ -18,13 +19,17 @@ __all__ = [
     "Plan",
     "apply_json_patch",
     "apply_merge_patch",
+    "apply_strategic_merge_patch",
     "covers",
     "diff",
     "fingerprint",
     "fingerprints",
     "json_patch",
     "merge_patch",
+    "patch_type",
     "plan",
+    "strategic_merge_patch",
+    "three_way_patch",
 ]
 
 KUBERNETES = _diff.KUBERNETES
@@ -38,6 +43,11 @@ json_patch = _patch.json_patch
 apply_json_patch = _patch.apply_json_patch
 merge_patch = _patch.merge_patch
 apply_merge_patch = _patch.apply_merge_patch
+
+strategic_merge_patch = _strategic.strategic_merge_patch
+apply_strategic_merge_patch = _strategic.apply_strategic_merge_patch
+three_way_patch = _strategic.three_way_patch
+patch_type = _strategic.patch_type
 
 fingerprint = _fingerprint.fingerprint
 fingerprints = _fingerprint.fingerprints

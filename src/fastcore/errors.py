@@ -65,5 +65,9 @@ class PatchTestFailed(PatchError):
     """The `test` operation of a JSON patch found another value."""
 
 
+class PatchConflict(PatchError):
+    """A three-way patch would overwrite what others have changed since the last one."""
+
+
 class ShutDown(FastcoreError):
     """The queue is shut down and holds no more keys."""

@@ -12,11 +12,18 @@ from diff.documents import documents, names, scalars, typed
 from fastcore._ext import diff as ext_diff
 from fastcore._ext import fingerprint as ext_fingerprint
 from fastcore._ext import patch as ext_patch
+from fastcore._ext import strategic as ext_strategic
 from fastcore._py import diff as py_diff
 from fastcore._py import fingerprint as py_fingerprint
 from fastcore._py import patch as py_patch
+from fastcore._py import strategic as py_strategic
 
-PAIRS = [(ext_diff, py_diff), (ext_patch, py_patch), (ext_fingerprint, py_fingerprint)]
+PAIRS = [
+    (ext_diff, py_diff),
+    (ext_patch, py_patch),
+    (ext_strategic, py_strategic),
+    (ext_fingerprint, py_fingerprint),
+]
 
 
 class Text(str):
@@ -66,7 +73,7 @@ def outcome(function, *args, **kwargs):
     return repr(typed(answer))
 
 
-@pytest.mark.parametrize(("ext", "py"), PAIRS, ids=["diff", "patch", "fingerprint"])
+@pytest.mark.parametrize(("ext", "py"), PAIRS, ids=["diff", "patch", "strategic", "fingerprint"])
 def test_the_same_face(ext, py):
     assert ext.__all__ == py.__all__
     for name in ext.__all__:
@@ -108,6 +115,54 @@ def test_patches_agree(old, new):
 @given(doc=anything, patch=st.lists(operations, max_size=4))
 def test_applied_patches_agree(doc, patch):
     assert outcome(ext_patch.apply_json_patch, doc, patch) == outcome(py_patch.apply_json_patch, doc, patch)
+
+
+TYPES = {
+    "": {
+        "a": ("A", "merge", "name"),
+        "b": ("", "merge", ""),
+        "name": ("A", "retainKeys", ""),
+        "ports": ("", "replace", ""),
+    },
+    "A": {"*": ("", "merge,retainKeys", "name"), "b": ("", "merge", "")},
+}
+names_of_directives = st.sampled_from(
+    [
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/a",
+        "$deleteFromPrimitiveList/b",
+        "$setElementOrder/b",
+        "a",
+        "b",
+        "name",
+    ]
+)
+keyed_items = st.lists(
+    st.one_of(st.fixed_dictionaries({"name": scalars}, optional={"x": scalars, "$patch": st.just("delete")}), scalars),
+    max_size=3,
+)
+strategic_patches = st.recursive(
+    st.one_of(scalars, keyed_items, st.sampled_from(["replace", "delete", "merge"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names_of_directives, inner, max_size=4)),
+    max_leaves=10,
+)
+
+
+@given(one=strategic_patches, other=strategic_patches, third=strategic_patches)
+def test_strategic_patches_agree(one, other, third):
+    """DF4"""
+    for types in (TYPES, {}):
+        for name, args in (
+            ("strategic_merge_patch", (one, other)),
+            ("apply_strategic_merge_patch", (one, other)),
+            ("three_way_patch", (one, other, third)),
+        ):
+            ext, py = getattr(ext_strategic, name), getattr(py_strategic, name)
+            assert outcome(ext, *args, types=types) == outcome(py, *args, types=types)
+    given_ = {"overwrite": False, "types": TYPES}
+    ext, py = ext_strategic.three_way_patch, py_strategic.three_way_patch
+    assert outcome(ext, one, other, third, **given_) == outcome(py, one, other, third, **given_)
 
 
 @given(document=anything)

@@ -12,7 +12,7 @@ from typing import Any
 MAX_DEPTH = 256
 """Levels of nesting that any walk follows. A document that contains itself always has more."""
 
-ABSENT = object()
+ABSENT: Any = object()
 """What a look-up answers for a member that is not there: one look-up, since another thread may change the document."""
 
 

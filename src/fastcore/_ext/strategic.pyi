@@ -1,0 +1,13 @@
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["apply_strategic_merge_patch", "patch_type", "strategic_merge_patch", "three_way_patch"]
+
+_Types = Mapping[str, Mapping[str, Any]]
+
+def strategic_merge_patch(old: Any, new: Any, /, *, types: _Types | None = None) -> Any: ...
+def apply_strategic_merge_patch(doc: Any, patch: Any, /, *, types: _Types | None = None) -> Any: ...
+def three_way_patch(
+    last_applied: Any, live: Any, desired: Any, /, *, overwrite: bool = True, types: _Types | None = None
+) -> Any: ...
+def patch_type(doc: Any, /, *, types: _Types | None = None) -> str: ...
