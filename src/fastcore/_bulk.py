@@ -31,7 +31,7 @@ class Party:
             for key in keys:
                 flight = self.flight_type()
                 flight.thread = threading.get_ident()  # until it is known who runs it
-                found, current = self.cache._begin_load(key, flight)
+                found, current = flight.begin(self.cache, key)
                 if found:
                     answers[key] = current
                 elif current is flight:
@@ -80,11 +80,13 @@ class Party:
         return any(flight.outcome_is(error) for flight in self.flights.values())
 
     def _fail(self, key: Any, flight: Flight, error: BaseException) -> None:
-        value = flight.fail(self.cache, key, error)
-        if value is ABSENT:
-            flight.finish(error=error)
-        else:
-            flight.finish(value)
+        value = ABSENT
+        try:
+            value = flight.fail(self.cache, key, error)
+        finally:
+            if value is ABSENT:
+                flight.finish(error=error)
+        flight.finish(value)
 
     def cancel_if_deserted(self) -> None:
         """Cancel the call once nobody waits for any key of it."""

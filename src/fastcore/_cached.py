@@ -64,12 +64,17 @@ class MappingLoads:
     def _begin_load(self, key: Any, load: MappingFlight, /) -> tuple[bool, Any]:
         with self._lock:
             current = self._flights.setdefault(key, load)
-            if current is load:
+            if current is not load:
+                return False, current
+            try:
                 value = self.mapping.get(key, ABSENT)
-                if value is not ABSENT:
-                    del self._flights[key]
-                    return True, value
-            return False, current
+            except BaseException:
+                self._flights.pop(key, None)
+                raise
+            if value is ABSENT:
+                return False, load
+            del self._flights[key]
+            return True, value
 
     def _end_load(self, key: Any, load: MappingFlight, value: Any, /) -> bool:
         with self._lock:

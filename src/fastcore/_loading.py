@@ -353,6 +353,8 @@ class LoadingMethods(Generic[K, V]):
                 run(self._this, flight, key, lambda key: self._fetch(key, loader), nullcontext())
             except Exception:
                 pass  # logged, and told to those who waited
+        else:
+            flight.abandon()
 
     def _start_reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> bool:
         """Runs in a thread with an event loop."""
@@ -362,6 +364,8 @@ class LoadingMethods(Generic[K, V]):
             start(self._this, flight, key, lambda key: self._afetch(key, loader), nullcontext())
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
+        else:
+            flight.abandon()
         return True
 
     def _loader_for(self, loader: Callable[..., Any] | None) -> Callable[..., Any] | None:

@@ -54,6 +54,23 @@ class Flight:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[Any] | None = None  # what runs an asynchronous one
 
+    def begin(self, cache: Loads, key: Any) -> tuple[bool, Any]:
+        """Ask the cache for the value, or for the load to run or to wait for.
+
+        It shows this one to others before it has compared all keys; if this one is not to run, they start over.
+        """
+        current = None
+        try:
+            found, current = cache._begin_load(key, self)
+            return found, current
+        finally:
+            if current is not self:
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Let those who wait start over."""
+        self.finish(error=asyncio.CancelledError("the load was abandoned"))
+
     def finish(self, value: Any = None, error: BaseException | None = None) -> None:
         """Hand the outcome to everybody; later calls do nothing."""
         with self._lock:
@@ -175,8 +192,9 @@ def load(cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[...
     guard = nullcontext() if guard is None else guard
     while True:
         flight: Flight = flight_type()
+        flight.thread = threading.get_ident()
         with guard:
-            found, current = cache._begin_load(key, flight)
+            found, current = flight.begin(cache, key)
         if found:
             return current
         if current is flight:
@@ -195,10 +213,14 @@ def run(cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guar
         with guard:
             cache._end_load(key, flight, value)
     except BaseException as error:
-        with guard:
-            value = flight.fail(cache, key, error)
+        value = ABSENT
+        try:
+            with guard:
+                value = flight.fail(cache, key, error)
+        finally:
+            if value is ABSENT:
+                flight.finish(error=error)
         if value is ABSENT:
-            flight.finish(error=error)
             raise
     flight.finish(value)
     return value
@@ -211,8 +233,9 @@ async def aload(
     guard = nullcontext() if guard is None else guard
     while True:
         flight: Flight = flight_type()
+        flight.loop = asyncio.get_running_loop()
         with guard:
-            found, current = cache._begin_load(key, flight)
+            found, current = flight.begin(cache, key)
         if found:
             return current
         if current is flight:
@@ -240,11 +263,13 @@ def start(
             with guard:
                 cache._end_load(key, flight, value)
         except BaseException as error:  # whatever it is, it goes to those who wait
-            with guard:
-                value = flight.fail(cache, key, error)
-            if value is ABSENT:
-                flight.finish(error=error)
-                return
+            value = ABSENT
+            try:
+                with guard:
+                    value = flight.fail(cache, key, error)
+            finally:
+                if value is ABSENT:
+                    flight.finish(error=error)
         flight.finish(value)
 
     flight.loop = asyncio.get_running_loop()

@@ -349,26 +349,30 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         with cython.critical_section(store):
-            while True:
-                current = store.flights.setdefault(key, load)
-                store.flight_version += 1
-                if current is load or not (<Load>current).fenced:
-                    break
-                store.retire(key, current)
-            if current is load:
-                # Registered first: a load that ends now was either joined above or has stored what is found here.
-                slot = find(store, key, hash)
-                if slot:
-                    envelope = <Envelope>value_at(store, <uint32_t>slot)
-                if old is None:
-                    settled = envelope is not None and self.answers(envelope, now)
-                else:
-                    settled = envelope is not old
-                if settled:
-                    (<Load>load).fenced = True
-                    store.retire(key, load)
-                else:
-                    store.counters.loads += 1
+            try:
+                while True:
+                    current = store.flights.setdefault(key, load)
+                    store.flight_version += 1
+                    if current is load or not (<Load>current).fenced:
+                        break
+                    store.retire(key, current)
+                if current is load:
+                    # Registered first: a load that ends now was either joined above or has stored what is found here.
+                    slot = find(store, key, hash)
+                    if slot:
+                        envelope = <Envelope>value_at(store, <uint32_t>slot)
+                    if old is None:
+                        settled = envelope is not None and self.answers(envelope, now)
+                    else:
+                        settled = envelope is not old
+                    if settled:
+                        (<Load>load).fenced = True
+                        store.retire(key, load)
+                    else:
+                        store.counters.loads += 1
+            except BaseException:
+                (<Load>load).fenced = True  # whoever meets it among the loads in flight takes it out
+                raise
         return (True, envelope) if settled else (False, current)
 
     def _end_load(self, key, load, Envelope envelope not None, /):

@@ -559,21 +559,25 @@ cdef class LRUCache(Slots):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         self.read_clock(&now)
         with cython.critical_section(self):
-            while True:
-                current = self.flights.setdefault(key, load)
-                self.flight_version += 1
-                if current is load or not (<Load>current).fenced:
-                    break
-                self.retire(key, current)
-            # Registered first: a load that ends now was either joined above or has stored what is found here.
-            slot = find(self, key, hash_of(key)) if current is load else 0
-            if slot and not self.dead(<uint32_t>slot, now):
-                value = value_at(self, <uint32_t>slot)
-                found = True
-                (<Load>load).fenced = True
-                self.retire(key, load)
-            elif current is load:
-                self.counters.loads += 1
+            try:
+                while True:
+                    current = self.flights.setdefault(key, load)
+                    self.flight_version += 1
+                    if current is load or not (<Load>current).fenced:
+                        break
+                    self.retire(key, current)
+                # Registered first: a load that ends now was either joined above or has stored what is found here.
+                slot = find(self, key, hash_of(key)) if current is load else 0
+                if slot and not self.dead(<uint32_t>slot, now):
+                    value = value_at(self, <uint32_t>slot)
+                    found = True
+                    (<Load>load).fenced = True
+                    self.retire(key, load)
+                elif current is load:
+                    self.counters.loads += 1
+            except BaseException:
+                (<Load>load).fenced = True  # whoever meets it among the loads in flight takes it out
+                raise
         return (True, value) if found else (False, current)
 
     def _end_load(self, key, load, value, /):

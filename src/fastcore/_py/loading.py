@@ -313,23 +313,27 @@ class LoadingCache:
         now = self._clock.read()
         store = self._store
         with store._lock:
-            while True:
-                current = store._flights.setdefault(key, load)
-                store._flight_version += 1
-                if current is load or not current.fenced:
-                    break
-                store._retire(key, current)
-            if current is not load:
-                return False, current
-            entry = self._find(key)
-            envelope: Any = None if entry is None else entry.value
-            fresh = envelope is not None and self._answers(envelope, now)
-            if fresh if old is None else envelope is not old:
-                load.fenced = True
-                store._retire(key, load)
-                return True, envelope
-            store._counters["loads"] += 1
-            return False, load
+            try:
+                while True:
+                    current = store._flights.setdefault(key, load)
+                    store._flight_version += 1
+                    if current is load or not current.fenced:
+                        break
+                    store._retire(key, current)
+                if current is not load:
+                    return False, current
+                entry = self._find(key)
+                envelope: Any = None if entry is None else entry.value
+                fresh = envelope is not None and self._answers(envelope, now)
+                if fresh if old is None else envelope is not old:
+                    load.fenced = True
+                    store._retire(key, load)
+                    return True, envelope
+                store._counters["loads"] += 1
+                return False, load
+            except BaseException:
+                load.fenced = True  # whoever meets it among the loads in flight takes it out
+                raise
 
     def _end_load(self, key: Any, load: Load, envelope: Envelope, /) -> bool:
         """Store what `load` brought, unless it was fenced; whether it is stored."""

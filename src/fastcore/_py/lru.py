@@ -555,22 +555,26 @@ class LRUCache:
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         now = self._read_clock()
         with self._lock:
-            while True:
-                current = self._flights.setdefault(key, load)
-                self._flight_version += 1
-                if current is load or not current.fenced:
-                    break
-                self._retire(key, current)
-            if current is not load:
-                return False, current
-            # Registered first: a load that ends now was either joined above or has stored what is found here.
-            entry = self._find(key, hash(key))
-            if entry is not None and not self._dead(entry, now):
-                load.fenced = True
-                self._retire(key, load)
-                return True, entry.value
-            self._counters["loads"] += 1
-            return False, load
+            try:
+                while True:
+                    current = self._flights.setdefault(key, load)
+                    self._flight_version += 1
+                    if current is load or not current.fenced:
+                        break
+                    self._retire(key, current)
+                if current is not load:
+                    return False, current
+                # Registered first: a load that ends now was either joined above or has stored what is found here.
+                entry = self._find(key, hash(key))
+                if entry is not None and not self._dead(entry, now):
+                    load.fenced = True
+                    self._retire(key, load)
+                    return True, entry.value
+                self._counters["loads"] += 1
+                return False, load
+            except BaseException:
+                load.fenced = True  # whoever meets it among the loads in flight takes it out
+                raise
 
     def _end_load(self, key: Any, load: Load, value: Any, /) -> bool:
         """Store what `load` brought, unless it was fenced; whether it is stored."""
