@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from benchmarks.conftest import CALLS, per_call
 
+from fastcore._ext import buffers as ext_buffers
 from fastcore._ext import pool as ext
 from fastcore._py import pool as py
 
@@ -98,7 +99,7 @@ def test_new_buffer(benchmark: Any) -> None:
 
 @pytest.mark.subject(BUFFER, "fastcore")
 def test_pooled_buffer(benchmark: Any) -> None:
-    pool = ext.BufferPool()
+    pool = ext_buffers.BufferPool()
 
     def turns() -> None:
         acquire, release = pool.acquire, pool.release
@@ -121,7 +122,7 @@ def test_new_array(benchmark: Any) -> None:
 
 @pytest.mark.subject(ARRAY, "fastcore")
 def test_pooled_array(benchmark: Any) -> None:
-    pool = ext.BufferPool()
+    pool = ext_buffers.BufferPool()
 
     def turns() -> None:
         for _ in range(100):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastcore._ext import backoff as backoff
     from fastcore._ext import breaker as breaker
     from fastcore._ext import bucket as bucket
+    from fastcore._ext import buffers as buffers
     from fastcore._ext import cached as cached
     from fastcore._ext import diff as diff
     from fastcore._ext import fingerprint as fingerprint
@@ -36,6 +37,7 @@ PRIMITIVES = frozenset(
         "backoff",
         "breaker",
         "bucket",
+        "buffers",
         "cached",
         "diff",
         "fingerprint",

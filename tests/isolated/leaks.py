@@ -256,6 +256,23 @@ def breaker() -> None:
         module("breaker").CircuitBreaker("b", open_for=-1)
 
 
+def registry() -> None:
+    one = module("registry").BreakerRegistry(max_breakers=2, failure_threshold=1)
+    one.on_transition(lambda *news: [*news])
+    one.configure("a", open_for=1)
+    for name in ("a", "b", "c", "a", "d"):
+        with contextlib.suppress(OSError, FastcoreError):
+            one.get(name).call(fail)
+    for steer in ("disable", "metrics_only", "reset"):
+        getattr(one.get("c"), steer)()
+        with contextlib.suppress(OSError, FastcoreError):
+            one.get("c").call(fail)
+    one.snapshot(), one.stats(), [*one], repr(one), one.discard("a"), one.discard("x")
+    for misuse in (lambda: one.get(1), lambda: one.configure("e", open_for=0)):
+        with contextlib.suppress(TypeError, ValueError):
+            misuse()
+
+
 def pool() -> None:
     for debug in (False, True):
         one = module("pool").ObjectPool(list, reset=lambda items: items.clear(), max_idle=2, max_bytes=200, debug=debug)
@@ -276,10 +293,10 @@ def pool() -> None:
             module("pool").ObjectPool(fail).acquire()
         failing = module("pool").ObjectPool(list, reset=fail)
         failing.release(failing.acquire())
-        buffers = module("pool").BufferPool(64, debug=debug)
+        buffers = module("buffers").BufferPool(64, debug=debug)
         with buffers.lease() as buffer:
             buffer[0] = 1
-        one.drain(), buffers.stats()
+        one.age(), one.trim(), module("pool").trim_all(), one.drain(), buffers.stats()
 
 
 def queue() -> None:
@@ -392,14 +409,14 @@ def arrays() -> None:
     module("fingerprint").fingerprints(documents())
     module("keyed").KeyedTokenBucket(10, 3, max_keys=4).allow_many([Key(1), Key(2), "x"])
     for debug in (False, True):
-        buffers = module("pool").BufferPool(64, debug=debug)
+        buffers = module("buffers").BufferPool(64, debug=debug)
         with buffers.lease_array(5) as array:
             array[:] = 1
         with contextlib.suppress(TypeError):
             buffers.lease_array(3, "O")
 
 
-SCENARIOS = (lru, ttl, caches, bucket, keyed, backoff, breaker, pool, queue, diff, patch, fingerprint, arrays)
+SCENARIOS = (lru, ttl, caches, bucket, keyed, backoff, breaker, registry, pool, queue, diff, patch, fingerprint, arrays)
 
 
 def growth(scenario: Callable[[], object]) -> list[int]:

@@ -17,6 +17,7 @@ SCENARIOS = [
     "keyed",
     "backoff",
     "breaker",
+    "registry",
     "pool",
     "queue",
     "diff",

@@ -12,7 +12,7 @@ from fastcore.errors import PoolError
 
 def test_a_buffer_is_zero_and_of_its_size(impl: Any) -> None:
     """PO1, PO2: whatever the last user did to it."""
-    pool = impl.pool.BufferPool(16)
+    pool = impl.buffers.BufferPool(16)
     uses = [
         lambda b: b.__setitem__(slice(None), b"x" * 16), lambda b: b.extend(b"y" * 100), lambda b: b.clear(),
         lambda b: b.__delitem__(slice(3, None)), lambda b: b.__delitem__(slice(0, 3)), lambda b: b.append(1),
@@ -30,13 +30,13 @@ def test_a_buffer_is_zero_and_of_its_size(impl: Any) -> None:
 
 
 def test_defaults(impl: Any) -> None:
-    assert len(impl.pool.BufferPool().acquire()) == 1024
-    assert impl.pool.BufferPool(0).acquire() == b""
+    assert len(impl.buffers.BufferPool().acquire()) == 1024
+    assert impl.buffers.BufferPool(0).acquire() == b""
 
 
 def test_a_buffer_that_grew_too_large_is_dropped(impl: Any) -> None:
     """PO1."""
-    pool = impl.pool.BufferPool(8, max_size=64)
+    pool = impl.buffers.BufferPool(8, max_size=64)
     for size, idle in ((64, 1), (65, 0)):
         buffer = pool.acquire()
         buffer.extend(bytes(size - len(buffer)))
@@ -47,7 +47,7 @@ def test_a_buffer_that_grew_too_large_is_dropped(impl: Any) -> None:
 
 def test_a_buffer_with_a_live_view_is_dropped(impl: Any) -> None:
     """PO2: whoever holds the memoryview would see the next user's bytes."""
-    pool = impl.pool.BufferPool(8)
+    pool = impl.buffers.BufferPool(8)
     buffer = pool.acquire()
     view = memoryview(buffer)
     pool.release(buffer)
@@ -57,17 +57,30 @@ def test_a_buffer_with_a_live_view_is_dropped(impl: Any) -> None:
     assert pool.stats().idle == 1
 
 
+def test_a_debug_buffer_with_a_live_view_is_dropped(impl: Any) -> None:
+    """PO2, PO3: the view keeps its memory; the buffer's handle is of no more use, and nobody gets the buffer."""
+    pool = impl.buffers.BufferPool(8, debug=True)
+    buffer = pool.acquire()
+    view = memoryview(buffer.append.__self__)
+    pool.release(buffer)
+    view[0] = 255
+    assert pool.acquire() == bytes(8)
+    with pytest.raises(PoolError, match="used after its lease ended"):
+        len(buffer)
+    assert (pool.stats().dropped_failed, pool.stats().created) == (1, 2)
+
+
 @pytest.mark.parametrize("wrong", [b"bytes", memoryview(b""), [], np.zeros(1), type("Sub", (bytearray,), {})()])
 def test_only_bytearrays_come_back(impl: Any, wrong: Any) -> None:
-    pool = impl.pool.BufferPool()
+    pool = impl.buffers.BufferPool()
     with pytest.raises(TypeError, match=f"a BufferPool takes bytearrays, got {type(wrong).__name__}"):
         pool.release(wrong)
-    assert pool.stats() == (0,) * 8
+    assert pool.stats() == (0,) * 9
 
 
 def test_lease(impl: Any) -> None:
     """PO3."""
-    pool = impl.pool.BufferPool(4)
+    pool = impl.buffers.BufferPool(4)
     with pool.lease() as buffer:
         buffer[:] = b"abcd"
     assert buffer == bytes(4)
@@ -77,11 +90,11 @@ def test_lease(impl: Any) -> None:
 def test_a_debug_lease_is_a_buffer_too(impl: Any) -> None:
     """PO3: the handle still serves C code that wants the memory, and not after its end."""
     if impl.name == "py" and sys.version_info < (3, 12):
-        pool = impl.pool.BufferPool(4, debug=True)
+        pool = impl.buffers.BufferPool(4, debug=True)
         with pool.lease() as buffer:
             assert bytes(memoryview(buffer.copy())) == bytes(4)
         return
-    pool = impl.pool.BufferPool(4, debug=True)
+    pool = impl.buffers.BufferPool(4, debug=True)
     left, right = socket.socketpair()
     with left, right, pool.lease() as buffer:
         left.sendall(b"ping")
@@ -96,17 +109,17 @@ def test_a_debug_lease_is_a_buffer_too(impl: Any) -> None:
 def test_limits_are_checked(impl: Any, arguments: dict[str, int]) -> None:
     name, value = next(iter(arguments.items()))
     with pytest.raises(ValueError, match=rf"{name} must be from 0 to 2\*\*31 - 1, got {value}"):
-        impl.pool.BufferPool(**arguments)
+        impl.buffers.BufferPool(**arguments)
 
 
 def test_max_size_must_hold_a_buffer(impl: Any) -> None:
     with pytest.raises(ValueError, match=r"max_size must be >= size \(100\), got 99"):
-        impl.pool.BufferPool(100, max_size=99)
+        impl.buffers.BufferPool(100, max_size=99)
 
 
 def test_array_memory_is_reused_and_zero(impl: Any) -> None:
     """PO1, PO2."""
-    pool = impl.pool.BufferPool()
+    pool = impl.buffers.BufferPool()
     with pool.lease_array(100) as first:
         assert (first.shape, first.dtype, first.any()) == ((100,), np.float64, False)
         first[:] = 7
@@ -123,7 +136,7 @@ def test_array_memory_is_reused_and_zero(impl: Any) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 1023, 1024, 1025])
 def test_array_sizes(impl: Any, n: int) -> None:
-    pool = impl.pool.BufferPool()
+    pool = impl.buffers.BufferPool()
     for _ in range(2):
         with pool.lease_array(n, np.uint8) as array:
             assert array.nbytes == n
@@ -133,7 +146,7 @@ def test_array_sizes(impl: Any, n: int) -> None:
 
 def test_a_large_array_is_not_kept(impl: Any) -> None:
     """PO1."""
-    pool = impl.pool.BufferPool(8, max_size=1024)
+    pool = impl.buffers.BufferPool(8, max_size=1024)
     with pool.lease_array(129) as array:
         array[128] = 1
     assert pool.stats()[:2] == (0, 0)
@@ -143,7 +156,7 @@ def test_a_large_array_is_not_kept(impl: Any) -> None:
 
 
 def test_array_errors(impl: Any) -> None:
-    pool = impl.pool.BufferPool()
+    pool = impl.buffers.BufferPool()
     with pytest.raises(TypeError, match="cannot hold Python objects, got dtype object"):
         pool.lease_array(3, object)
     with pytest.raises(ValueError, match=r"n must be from 0 to 2\*\*31 - 1, got -1"):
@@ -156,13 +169,36 @@ def test_array_errors(impl: Any) -> None:
     assert pool.stats().idle == 1
 
 
-def test_an_array_is_read_only_after_its_lease_in_debug(impl: Any) -> None:
-    """PO3: and its memory is not used again."""
-    pool = impl.pool.BufferPool(debug=True)
-    with pool.lease_array(4) as stale:
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 4), "int16"), ((2, 0), "f8"), ((), "u1"), ((5,), "i8,f4")])
+def test_array_shapes(impl: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """PO1: as numpy.zeros makes it."""
+    pool = impl.buffers.BufferPool()
+    for _ in range(2):
+        with pool.lease_array(shape, dtype) as array:
+            fresh = np.zeros(shape, dtype)
+            assert (array.shape, array.dtype, array.flags.writeable) == (fresh.shape, fresh.dtype, True)
+            assert (array == fresh).all()
+            array.view(np.uint8)[...] = 1
+    assert pool.stats()[:3] == (1, 1, 1)
+    with pytest.raises(ValueError, match=r"n must be from 0 to 2\*\*31 - 1, got -1"):
+        pool.lease_array((2, -1))
+
+
+@pytest.mark.parametrize("dtype", ["S", "V0", ("f4", (3,))])
+def test_items_of_no_size_or_with_a_shape(impl: Any, dtype: Any) -> None:
+    with pytest.raises(ValueError, match="needs items of a fixed size and no shape, got dtype"):
+        impl.buffers.BufferPool().lease_array(3, dtype)
+
+
+def test_an_array_is_of_no_use_after_its_lease_in_debug(impl: Any) -> None:
+    """PO3: writes raise, reads find all bits set, and its memory is not used again."""
+    pool = impl.buffers.BufferPool(debug=True)
+    with pool.lease_array(4) as stale, pool.lease_array((2, 2), "int32") as numbers:
         stale[:] = 1
     with pytest.raises(ValueError, match="read-only"):
         stale[0] = 2
+    assert np.isnan(stale).all()
+    assert (numbers == -1).all()
     with pool.lease_array(4) as fresh:
         assert fresh.ctypes.data != stale.ctypes.data
     assert pool.stats().idle == 0

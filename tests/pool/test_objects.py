@@ -29,7 +29,7 @@ def test_acquire_makes_or_reuses(impl: Any) -> None:
     pool.release(second)
     assert pool.acquire() is second
     assert pool.acquire() is first
-    assert pool.stats() == (0, 2, 2, 2, 0, 0, 0, 0)
+    assert pool.stats() == (0, 2, 2, 2, 0, 0, 0, 0, 0)
 
 
 def test_a_lent_object_is_the_borrowers(impl: Any) -> None:
@@ -59,7 +59,7 @@ def test_none_is_ignored(impl: Any) -> None:
     for debug in (False, True):
         pool = impl.pool.ObjectPool(Thing, debug=debug)
         pool.release(None)
-        assert pool.stats() == (0,) * 8
+        assert pool.stats() == (0,) * 9
 
 
 def test_idle_objects_are_bounded(impl: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_failing_factory_changes_nothing(impl: Any) -> None:
         pool.acquire()
     with pytest.raises(RuntimeError, match="no"), pool.lease():
         pass
-    assert pool.stats() == (0,) * 8
+    assert pool.stats() == (0,) * 9
 
 
 def test_double_release_is_harmless(impl: Any) -> None:
@@ -174,13 +174,34 @@ def test_double_release_raises_in_debug(impl: Any) -> None:
     """PO2: also after the object was dropped, or when it never came from here."""
     pool = impl.pool.ObjectPool(Thing, max_idle=1, debug=True)
     kept, dropped = pool.acquire(), pool.acquire()
+    kept.name = "kept"
     pool.release(kept)
     pool.release(dropped)
-    for thing in (kept, dropped, Thing()):
-        with pytest.raises(PoolError, match="released twice, or not from this pool: Thing at 0x"):
+    for thing in (kept, dropped):
+        with pytest.raises(PoolError, match="released twice: its lease has ended before"):
             pool.release(thing)
-    assert pool.stats().double_releases == 3
-    assert pool.acquire() is kept
+    with pytest.raises(PoolError, match="released twice, or not from this pool: Thing at 0x"):
+        pool.release(Thing())
+    elsewhere = impl.pool.ObjectPool(Thing, debug=True).acquire()
+    with pytest.raises(PoolError, match="not from this pool"):
+        pool.release(elsewhere)
+    assert elsewhere.state == "new", "the lease of the other pool goes on"
+    assert pool.stats().double_releases == 4
+    assert pool.acquire().name == "kept"
+
+
+def test_an_object_that_left_its_handle_comes_back(impl: Any) -> None:
+    """PO2, PO3: a method may return itself; its release ends the handle."""
+    pool = impl.pool.ObjectPool(list, debug=True)
+    handle = pool.acquire()
+    itself = handle.append.__self__
+    assert type(itself) is list
+    pool.release(itself)
+    with pytest.raises(PoolError, match="used after its lease ended"):
+        handle.append(1)
+    with pytest.raises(PoolError, match="released twice, or not from this pool: list"):
+        pool.release(itself)
+    assert pool.stats().idle == 1
 
 
 def test_a_lease_returns_on_every_exit(impl: Any) -> None:
@@ -225,12 +246,15 @@ def test_use_after_release_raises_in_debug(impl: Any) -> None:
         assert isinstance(items, list)
         del items[0]
         stale = items
+    acquired = pool.acquire()
+    acquired.append(1)
+    pool.release(acquired)
     uses = [
-        lambda: stale.append(1), lambda: stale[0], lambda: len(stale), lambda: list(stale), lambda: 1 in stale,
+        lambda: acquired.append(1), lambda: stale.append(1), lambda: stale[0],
+        lambda: len(stale), lambda: list(stale), lambda: 1 in stale,
         lambda: bool(stale), lambda: stale == [], lambda: str(stale), lambda: repr(stale), lambda: hash(stale),
         lambda: stale(), lambda: setattr(stale, "x", 1), lambda: delattr(stale, "x"),
         lambda: stale.__setitem__(0, 1), lambda: stale.__delitem__(0), lambda: stale.__iadd__([1]),
-        lambda: pool.release(stale),
     ]  # fmt: skip
     with pool.lease() as items:
         for use in uses:

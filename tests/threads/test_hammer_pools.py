@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fastcore._ext import buffers as ext_buffers
 from fastcore._ext import pool as ext
 from fastcore.errors import PoolError
 from threads.crew import THREADS, crew
@@ -42,7 +43,7 @@ def test_pool(impl: Any, debug: bool, scale: int) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 def test_buffer_pool(impl: Any, debug: bool, scale: int) -> None:
     """Buffers and arrays come back clean, whoever had them before."""
-    pool = impl.pool.BufferPool(64, max_idle=3, debug=debug)
+    pool = impl.buffers.BufferPool(64, max_idle=3, debug=debug)
 
     def work(number: int) -> None:
         for step in range(1000 * scale):
@@ -62,7 +63,7 @@ def test_one_lease_for_all(scale: int) -> None:
     """PO3: of threads that enter one lease one gets in; what it used is out of reach for all afterwards."""
     for debug in (False, True):
         pool = ext.ObjectPool(list, debug=debug)
-        buffers = ext.BufferPool(8, debug=debug)
+        buffers = ext_buffers.BufferPool(8, debug=debug)
         for _ in range(50 * scale):
             for lease in (pool.lease(), buffers.lease_array(3)):
 

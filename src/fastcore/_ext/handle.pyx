@@ -22,9 +22,12 @@ cdef class Handle:
     def __cinit__(self, leased):
         self.leased = leased
 
-    cdef object unwrap(self):
+    cdef object get(self):
         with cython.critical_section(self):
-            leased = self.leased
+            return self.leased
+
+    cdef object unwrap(self):
+        leased = self.get()
         if leased is None:
             raise PoolError("a pooled object was used after its lease ended")
         return leased

@@ -2,8 +2,6 @@ from collections.abc import Callable
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar, final
 
-import numpy as np
-from numpy.typing import DTypeLike
 from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
@@ -19,12 +17,16 @@ class PoolStats(NamedTuple):
     dropped_oversized: int
     dropped_failed: int
     double_releases: int
+    dropped_unused: int
 
+def trim_all(*, drain: bool = False) -> int: ...
 @disjoint_base
 class _Pool(Generic[_T]):
     def acquire(self) -> _T: ...
     def release(self, obj: _T | None, /) -> None: ...
     def lease(self) -> Lease[_T]: ...
+    def age(self) -> int: ...
+    def trim(self) -> int: ...
     def drain(self) -> int: ...
     def stats(self) -> PoolStats: ...
 
@@ -49,25 +51,9 @@ class ObjectPool(_Pool[_T]):
         max_idle: int = 64,
         sizeof: Callable[[_T], int] | None = None,
         max_bytes: int | None = None,
+        max_idle_time: float | None = 120.0,
+        clock: Callable[[], int] | None = None,
         debug: bool = False,
     ) -> ObjectPool[_T]: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
-
-@final
-class BufferPool(_Pool[bytearray]):
-    """Lend bytearrays of `size` zero bytes, and numpy arrays on pooled memory."""
-
-    def __new__(
-        cls, size: int = 1024, *, max_idle: int = 64, max_size: int = 1048576, debug: bool = False
-    ) -> BufferPool: ...
-    def lease_array(self, n: int, dtype: DTypeLike = "float64") -> ArrayLease: ...
-
-@final
-class ArrayLease:
-    """Holds the memory of one numpy array for the length of a with statement."""
-
-    def __enter__(self) -> np.ndarray[Any, Any]: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...

@@ -1,57 +1,76 @@
 # cython: freethreading_compatible=True
 """Object pools: idle objects in a list, last in first out, and a C set of their addresses.
 
-User code runs outside the section, between two steps that each leave the pool whole: `factory`, `reset`, `sizeof`,
-log handlers, and the `__del__` of objects that are dropped.
+User code runs outside the section, between two steps that each leave the pool whole: `factory`, `reset`, `sizeof`, the
+injected clock, log handlers, and the `__del__` of objects that are dropped.
+
+What was not needed for a while is dropped (ages.pxd). There is no thread and no hook in the garbage collector, whose
+runs follow the number of new containers, not the need for memory: `release` looks at the clock, and only when more than
+the object just released is idle, so that a pool in steady use does not.
 """
 
 import logging
 import sys
 from collections import namedtuple
-from functools import partial
+from threading import RLock
 from types import GenericAlias
+from weakref import WeakSet
 
 cimport cython
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
-from libc.stdint cimport INT32_MAX, int64_t
-from libc.string cimport memset
+from libc.math cimport INFINITY
+from libc.stdint cimport INT64_MIN, int64_t
 
+from fastcore._ext.ages cimport end_early, end_period
+from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.handle cimport Handle
-from fastcore._ext.pointers cimport (
-    Pointers, pointers_add, pointers_clear, pointers_has, pointers_remove, pointers_reserve,
-)
+from fastcore._ext.instant cimport instant
+from fastcore._ext.pointers cimport pointers_add, pointers_clear, pointers_has, pointers_remove, pointers_reserve
 
 from fastcore.errors import PoolError
 
 PoolStats = namedtuple(
     "PoolStats",
-    "idle created reused released dropped_full dropped_oversized dropped_failed double_releases",
+    "idle created reused released dropped_full dropped_oversized dropped_failed double_releases dropped_unused",
 )
 PoolStats.__doc__ = "What a pool holds and has done, at one moment."
 
+_pools = WeakSet()
+# Re-entrant: a finaliser that makes a pool may run between any two lines.
+_pools_lock = RLock()
 
-cdef Py_ssize_t limit(str name, object value) except -1:
-    number = PyNumber_Index(value)
-    if not 0 <= number <= INT32_MAX:
-        raise ValueError(f"{name} must be from 0 to 2**31 - 1, got {number}")
-    return number
+
+def trim_all(*, bint drain=False):
+    """Call `trim` of every pool in the process, or `drain`; returns how many objects were dropped.
+
+    For a monitor of memory: `trim_all()` when memory gets short, `trim_all(drain=True)` when it is.
+    """
+    pools = []
+    with _pools_lock:
+        pools = list(_pools)
+    return sum([pool.drain() if drain else pool.trim() for pool in pools])
 
 
 cdef class _Pool:
     """What both pools do; they differ in how an object is made, measured and reset."""
 
-    cdef list idle          # a stack of `depth` objects; the slots above it hold None
-    cdef Py_ssize_t depth
-    cdef Pointers idle_ids
-    cdef dict out           # in debug mode: address -> object, for each that is lent
-    cdef Py_ssize_t max_idle
-    cdef int64_t created, reused, released
-    cdef int64_t full, oversized, failed, doubles
-
     def __dealloc__(self):
         pointers_clear(&self.idle_ids)
+
+    cdef int configure(self, object max_idle, object max_idle_time, object clock, bint debug) except -1:
+        cdef double seconds
+        self.max_idle = limit("max_idle", max_idle)
+        if max_idle_time is not None:
+            seconds = max_idle_time
+            if not 0.0 < seconds < INFINITY:
+                raise ValueError(f"max_idle_time must be > 0 seconds and finite, or None, got {max_idle_time!r}")
+            # Two periods are the time; half of 292 years is for ever.
+            self.ages.period = max(<int64_t>(min(seconds, 9.2e9) * 5e8), 1)
+        self.clock = clock
+        self.seen = INT64_MIN
+        self.idle = []
+        self.out = {} if debug else None
+        return 0
 
     cdef int check(self, object obj) except -1:
         """Refuse an object of the wrong kind."""
@@ -68,7 +87,7 @@ cdef class _Pool:
 
     def acquire(self):
         """Take the object that was released last, or a new one; give it back with `release`."""
-        return self.take()
+        return self.lend()
 
     def release(self, obj, /):
         """Reset `obj` and keep it for the next `acquire`, unless the pool is full or `obj` is too large.
@@ -84,6 +103,17 @@ cdef class _Pool:
         lease.pool = self
         return lease
 
+    def age(self):
+        """Drop what was not needed for `max_idle_time`, as `release` does by itself; returns how many.
+
+        For pools that may not be used for long: their memory goes when a monitor calls this now and then.
+        """
+        return self.look() if self.ages.period > 0 else 0
+
+    def trim(self):
+        """Drop the idle objects that nobody needed since the last `trim`, or in this period; returns how many."""
+        return self.shrink()
+
     def drain(self):
         """Drop all idle objects; returns how many."""
         return self.empty()
@@ -92,14 +122,28 @@ cdef class _Pool:
         """A snapshot of the counters."""
         return PoolStats(*self.snapshot())
 
+    cdef object lend(self):
+        """What Python code gets: in debug mode a handle."""
+        cdef Handle handle
+        obj = self.take()
+        if self.out is None:
+            return obj
+        handle = Handle(obj)
+        with cython.critical_section(self):
+            self.out[<size_t><PyObject*>obj] = handle
+        return handle
+
     cdef object take(self):
+        """Acquire: an idle object, or a new one."""
         cdef object obj = None
         cdef bint found = False
         with cython.critical_section(self):
             if self.depth:
-                obj = self.idle[self.depth - 1]
-                self.idle[self.depth - 1] = None
                 self.depth -= 1
+                obj = self.idle[self.depth]
+                self.idle[self.depth] = None
+                if self.depth < self.ages.low:
+                    self.ages.low = self.depth
                 pointers_remove(&self.idle_ids, <PyObject*>obj)
                 self.reused += 1
                 found = True
@@ -115,11 +159,16 @@ cdef class _Pool:
         return obj
 
     cdef int give(self, object obj) except -1:
-        cdef bint fits = False, clean = False
+        """Release an object, or its handle."""
+        cdef bint fits = False, clean = False, look = False
         if obj is None:
             return 0
         if type(obj) is Handle:
-            obj = (<Handle>obj).unwrap()
+            obj = (<Handle>obj).get()
+            if obj is None:
+                with cython.critical_section(self):
+                    self.doubles += 1
+                raise PoolError("a pooled object was released twice: its lease has ended before")
         self.check(obj)
         if not self.take_back(obj):
             return 0
@@ -146,14 +195,19 @@ cdef class _Pool:
                     self.idle.append(obj)
                 self.depth += 1
                 pointers_add(&self.idle_ids, <PyObject*>obj)
+                look = self.depth > 1 and self.ages.period > 0
+        if look:
+            self.look()
         return 0
 
     cdef bint take_back(self, object obj) except -1:
         """Whether `obj` shall be reset and kept."""
         cdef bint known = True, wanted = False
+        cdef object lent = None
         with cython.critical_section(self):
             if self.out is not None:
-                known = self.out.pop(<size_t><PyObject*>obj, None) is not None
+                lent = self.out.pop(<size_t><PyObject*>obj, None)
+                known = lent is not None
             else:
                 known = not pointers_has(&self.idle_ids, <PyObject*>obj)
             if not known:
@@ -166,28 +220,72 @@ cdef class _Pool:
             raise PoolError(
                 f"released twice, or not from this pool: {type(obj).__name__} at {<size_t><PyObject*>obj:#x}"
             )
+        if type(lent) is Handle:
+            (<Handle>lent).end()
         return wanted
 
+    # --- dropping: what is cut out of the list goes after the section
+
+    cdef int64_t now(self) except? -1:
+        return monotonic_ns() if self.clock is None else instant(self.clock())
+
+    cdef list cut(self, Py_ssize_t count):
+        """In the section: take `count` objects from the bottom."""
+        cdef list dropped
+        if count == 0:
+            return None
+        dropped = self.idle[:count]
+        del self.idle[:count]
+        self.depth -= count
+        self.unused += count
+        for obj in dropped:
+            pointers_remove(&self.idle_ids, <PyObject*>obj)
+        return dropped
+
+    cdef Py_ssize_t look(self) except -1:
+        """End the period if it is over; how many objects were dropped."""
+        cdef int64_t now = self.now()
+        cdef Py_ssize_t count
+        cdef list dropped
+        with cython.critical_section(self):
+            self.seen = max(self.seen, now)
+            count = end_period(&self.ages, self.seen, self.depth)
+            dropped = self.cut(count)
+        del dropped
+        return count
+
+    cdef Py_ssize_t shrink(self) except -1:
+        """What `trim` does."""
+        cdef Py_ssize_t count
+        cdef list dropped
+        with cython.critical_section(self):
+            count = end_early(&self.ages, self.depth)
+            dropped = self.cut(count)
+        del dropped
+        return count
+
     cdef Py_ssize_t empty(self) except -1:
+        """What `drain` does."""
         cdef list idle, fresh = []
         cdef Py_ssize_t depth
         with cython.critical_section(self):
             idle = self.idle
             depth = self.depth
             self.idle = fresh
-            self.depth = 0
+            self.depth = self.ages.low = self.ages.victims = 0
             pointers_clear(&self.idle_ids)
         idle.clear()
         return depth
 
     cdef tuple snapshot(self):
-        cdef int64_t created, reused, released, full, oversized, failed, doubles
+        cdef int64_t created, reused, released, full, oversized, failed, doubles, unused
         cdef Py_ssize_t idle
         with cython.critical_section(self):
             idle = self.depth
             created, reused, released = self.created, self.reused, self.released
             full, oversized, failed, doubles = self.full, self.oversized, self.failed, self.doubles
-        return idle, created, reused, released, full, oversized, failed, doubles
+            unused = self.unused
+        return idle, created, reused, released, full, oversized, failed, doubles, unused
 
 
 @cython.final
@@ -204,9 +302,7 @@ cdef class Lease:
 
     def __enter__(self):
         if not self.entered():
-            lent = self.pool.take()
-            if self.pool.out is not None:
-                lent = Handle(lent)
+            lent = self.pool.lend()
             with cython.critical_section(self):
                 if self.lent is None:
                     self.lent = lent
@@ -218,16 +314,13 @@ cdef class Lease:
         with cython.critical_section(self):
             lent = self.lent
             self.lent = None
-        try:
-            self.pool.give(lent)
-        finally:
-            if type(lent) is Handle:
-                (<Handle>lent).end()
+        self.pool.give(lent)
 
 
 @cython.final
 cdef class ObjectPool(_Pool):
-    """ObjectPool(factory, *, reset=None, max_idle=64, sizeof=None, max_bytes=None, debug=False)
+    """ObjectPool(factory, *, reset=None, max_idle=64, sizeof=None, max_bytes=None, max_idle_time=120.0,
+        clock=None, debug=False)
 --
 
     Lend objects that are expensive to make, and reset them when they come back.
@@ -241,12 +334,15 @@ cdef class ObjectPool(_Pool):
         max_idle: how many objects are kept, >= 0; more are dropped.
         sizeof: measures an object in bytes; default sys.getsizeof. Needs `max_bytes`.
         max_bytes: larger objects are dropped at release, >= 0; None keeps all sizes.
-        debug: detect double release, and use after the end of a lease.
+        max_idle_time: seconds, > 0: objects that nobody needed for at least half of it are dropped when it is over,
+            at a later release or `age`; None keeps them.
+        clock: callable returning integer nanoseconds; default the monotonic clock. One that goes back is held.
+        debug: detect double release, and use after release: objects are lent behind a handle.
 
     Raises:
-        ValueError: a limit is out of range, or `sizeof` comes without `max_bytes`.
+        ValueError: a limit or time is out of range, or `sizeof` comes without `max_bytes`.
 
-    Complexity: O(1).
+    Complexity: O(1); dropping is O(objects dropped).
     Thread safety: every method is atomic; factory, reset and sizeof run without a lock.
 
     Example:
@@ -256,28 +352,25 @@ cdef class ObjectPool(_Pool):
         >>> pool.acquire()
         {}
 
-    Source: Go's sync.Pool, with a bound.
+    Source: Go's sync.Pool, with a bound, and with time in the place of garbage collections.
     """
 
-    cdef object factory
-    cdef object reset
-    cdef object measure
-    cdef Py_ssize_t max_bytes       # -1: no limit
-
-    def __cinit__(self, factory, *, reset=None, max_idle=64, max_bytes=None, bint debug=False, **options):
+    def __cinit__(
+        self, factory, *, reset=None, max_idle=64, max_bytes=None, max_idle_time=120.0, clock=None, bint debug=False,
+        **options,
+    ):
         # `sizeof` is an operator in Cython, so that it cannot be a parameter.
         measure = options.pop("sizeof", None)
         for name in options:
             raise TypeError(f"ObjectPool() got an unexpected keyword argument {name!r}")
-        self.max_idle = limit("max_idle", max_idle)
         if measure is not None and max_bytes is None:
             raise ValueError("sizeof has no effect without max_bytes")
+        self.configure(max_idle, max_idle_time, clock, debug)
         self.max_bytes = -1 if max_bytes is None else limit("max_bytes", max_bytes)
-        self.idle = []
-        self.out = {} if debug else None
         self.factory = factory
         self.reset = reset
         self.measure = sys.getsizeof if measure is None else measure
+        _register(self)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -295,158 +388,12 @@ cdef class ObjectPool(_Pool):
         return True
 
 
-@cython.final
-cdef class BufferPool(_Pool):
-    """BufferPool(size=1024, *, max_idle=64, max_size=1048576, debug=False)
---
-
-    Lend bytearrays of `size` zero bytes, and numpy arrays on pooled memory.
-
-    A buffer that comes back is set to zeros and to its length; it is dropped if it has grown beyond `max_size`, or if a
-    memoryview of it is still alive.
-
-    Args:
-        size: bytes of a buffer, 0 to 2**31 - 1.
-        max_idle: how many buffers are kept, and how many blocks for arrays, >= 0; more are dropped.
-        max_size: bytes of the largest buffer or block that is kept, >= `size`.
-        debug: detect double release, and use after the end of a lease.
-
-    Raises:
-        ValueError: a limit is out of range.
-
-    Complexity: O(size) for release, to clear the buffer; else O(1).
-    Thread safety: every method is atomic.
-
-    Example:
-        >>> pool = BufferPool(4)
-        >>> with pool.lease() as buffer:
-        ...     buffer[0] = 255
-        >>> pool.acquire()
-        bytearray(b'\\x00\\x00\\x00\\x00')
-
-    Source: Go's sync.Pool, with a bound.
-    """
-
-    cdef Py_ssize_t size
-    cdef Py_ssize_t max_size
-    cdef dict blocks        # bytes of a block -> ObjectPool
-
-    def __cinit__(self, size=1024, *, max_idle=64, max_size=1048576, bint debug=False):
-        self.max_idle = limit("max_idle", max_idle)
-        self.size = limit("size", size)
-        self.max_size = limit("max_size", max_size)
-        if self.max_size < self.size:
-            raise ValueError(f"max_size must be >= size ({self.size}), got {self.max_size}")
-        self.idle = []
-        self.out = {} if debug else None
-        self.blocks = {}
-
-    cdef int check(self, object obj) except -1:
-        if type(obj) is not bytearray:
-            raise TypeError(f"a BufferPool takes bytearrays, got {type(obj).__name__}")
-        return 0
-
-    cdef object make(self):
-        return bytearray(self.size)
-
-    cdef bint fits(self, object obj) except -1:
-        return PyByteArray_GET_SIZE(obj) <= self.max_size
-
-    cdef bint clean(self, object obj) except -1:
-        # The section is of the buffer: whoever released it may still write to it.
-        with cython.critical_section(obj):
-            try:
-                PyByteArray_Resize(obj, PyByteArray_GET_SIZE(obj) + 1)  # refused while a memoryview of it is alive
-                PyByteArray_Resize(obj, self.size)
-            except BufferError:
-                return False
-            memset(PyByteArray_AS_STRING(obj), 0, self.size)
-        return True
-
-    def lease_array(self, n, dtype="float64"):
-        """Lend a one-dimensional numpy array of `n` zeros in a with statement.
-
-        Its memory, a block of a power of two bytes, is used again after the statement: copy what is to stay. In debug
-        mode it is not used again, and a late write raises ValueError.
-
-        Args:
-            n: number of items, >= 0.
-            dtype: numpy's type of an item, without Python objects.
-
-        Raises:
-            TypeError: `dtype` holds Python objects.
-            ValueError: `n` is negative, or the array has 2**31 bytes or more.
-        """
-        import numpy as np
-
-        cdef ArrayLease lease
-        kind = np.dtype(dtype)
-        if kind.hasobject:
-            raise TypeError(f"an array on pooled memory cannot hold Python objects, got dtype {kind}")
-        nbytes = limit("the bytes of the array", limit("n", n) * kind.itemsize)
-        block = 1 << max(nbytes - 1, 0).bit_length()
-        lease = ArrayLease.__new__(ArrayLease)
-        lease.nbytes = nbytes
-        lease.kind = kind
-        if self.out is not None or block > self.max_size:
-            lease.block = np.zeros(nbytes, np.uint8)
-            return lease
-        lease.blocks = self.blocks.get(block)
-        if lease.blocks is None:
-            lease.blocks = self.blocks.setdefault(
-                block, ObjectPool(partial(np.zeros, block, np.uint8), reset=_zero, max_idle=self.max_idle)
-            )
-        return lease
-
-    def drain(self):
-        """Drop all idle objects; returns how many."""
-        return self.empty() + sum([(<ObjectPool>blocks).empty() for blocks in list(self.blocks.values())])
-
-    def stats(self):
-        """A snapshot of the counters."""
-        pools = [self.snapshot(), *[(<ObjectPool>blocks).snapshot() for blocks in list(self.blocks.values())]]
-        return PoolStats(*map(sum, zip(*pools)))
+def _register(pool):
+    with _pools_lock:
+        _pools.add(pool)
 
 
-def _zero(block, /):
-    block.fill(0)
-
-
-@cython.final
-cdef class ArrayLease:
-    """Holds the memory of one numpy array for the length of a with statement."""
-
-    cdef ObjectPool blocks      # None: the block is not pooled
-    cdef object block
-    cdef object array
-    cdef object kind
-    cdef Py_ssize_t nbytes
-
-    cdef bint entered(self) noexcept:
-        with cython.critical_section(self):
-            return self.array is not None
-
-    def __enter__(self):
-        if not self.entered():
-            block = self.block if self.blocks is None else self.blocks.take()
-            array = block[:self.nbytes].view(self.kind)
-            with cython.critical_section(self):
-                if self.array is None:
-                    self.array = array
-                    if self.blocks is not None:
-                        self.block = block
-                    return array
-            if self.blocks is not None:
-                self.blocks.give(block)     # another thread has entered meanwhile
-        raise PoolError("a lease cannot be entered twice at a time")
-
-    def __exit__(self, kind, error, traceback, /):
-        cdef object block = None
-        with cython.critical_section(self):
-            array, self.array = self.array, None
-            if self.blocks is not None:
-                block, self.block = self.block, None
-        if self.blocks is None:
-            array.flags.writeable = False
-        else:
-            self.blocks.give(block)
+def _forget(pool):
+    """Leave a pool to the one that owns it."""
+    with _pools_lock:
+        _pools.discard(pool)

@@ -10,7 +10,7 @@ from fastcore.errors import PoolError
 class Handle:
     """Forwards to a leased object, and raises PoolError once the lease has ended."""
 
-    __slots__ = ("_leased",)
+    __slots__ = ("__weakref__", "_leased")
 
     def __init__(self, leased: Any) -> None:
         object.__setattr__(self, "_leased", [leased])
@@ -71,10 +71,15 @@ class Handle:
 
 def unwrap(handle: Handle) -> Any:
     """The leased object."""
-    leased = object.__getattribute__(handle, "_leased")
-    if not leased:
+    obj = leased(handle)
+    if obj is None:
         raise PoolError("a pooled object was used after its lease ended")
-    return leased[0]
+    return obj
+
+
+def leased(handle: Handle) -> Any:
+    """The leased object, None after the end of the lease."""
+    return next(iter(object.__getattribute__(handle, "_leased")), None)
 
 
 def end(handle: Handle) -> None:

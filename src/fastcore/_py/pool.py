@@ -1,15 +1,22 @@
-"""Object pools in plain Python: idle objects in a list, last in first out, and the set of their identities."""
+"""Object pools in plain Python: idle objects in a list, last in first out, and the set of their identities.
+
+User code runs without the lock, as the head of the compiled twin says.
+"""
 
 import logging
+import math
 import operator
 import sys
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
 from types import GenericAlias, TracebackType
 from typing import Any, NamedTuple, final
+from weakref import WeakSet
 
-from fastcore._py.handle import Handle, end, unwrap
+from fastcore._py.ages import Ages
+from fastcore._py.amounts import as_float, checked_time
+from fastcore._py.handle import Handle, end, leased
 from fastcore.errors import PoolError
 
 
@@ -24,26 +31,61 @@ class PoolStats(NamedTuple):
     dropped_oversized: int
     dropped_failed: int
     double_releases: int
+    dropped_unused: int
 
 
-def _limit(name: str, value: int) -> int:
+def limit(name: str, value: int) -> int:
     number = operator.index(value)
     if not 0 <= number < 2**31:
         raise ValueError(f"{name} must be from 0 to 2**31 - 1, got {number}")
     return number
 
 
+_pools: WeakSet["_Pool"] = WeakSet()
+# Re-entrant: a finaliser that makes a pool may run between any two lines.
+_pools_lock = threading.RLock()
+
+
+def trim_all(*, drain: bool = False) -> int:
+    """Call `trim` of every pool in the process, or `drain`; returns how many objects were dropped.
+
+    For a monitor of memory: `trim_all()` when memory gets short, `trim_all(drain=True)` when it is.
+    """
+    with _pools_lock:
+        pools = list(_pools)
+    return sum(pool.drain() if drain else pool.trim() for pool in pools)
+
+
+def forget(pool: "_Pool") -> None:
+    """Leave a pool to the one that owns it."""
+    with _pools_lock:
+        _pools.discard(pool)
+
+
 class _Pool:
     """What both pools do; they differ in how an object is made, measured and reset."""
 
-    def __init__(self, max_idle: int, debug: bool) -> None:
-        self._max_idle = _limit("max_idle", max_idle)
+    def __init__(
+        self, max_idle: int, max_idle_time: float | None, clock: Callable[[], int] | None, debug: bool
+    ) -> None:
+        self._max_idle = limit("max_idle", max_idle)
+        self._ages = Ages()
+        if max_idle_time is not None:
+            seconds = as_float(max_idle_time)
+            if not 0.0 < seconds < math.inf:
+                raise ValueError(f"max_idle_time must be > 0 seconds and finite, or None, got {max_idle_time!r}")
+            # Two periods are the time; half of 292 years is for ever.
+            self._ages.period = max(int(min(seconds, 9.2e9) * 5e8), 1)
+        self._clock = time.monotonic_ns if clock is None else clock
+        self._seen = -(2**63)
         self._lock = threading.RLock()
         self._idle: list[Any] = []
         self._idle_ids: set[int] = set()
-        self._out: dict[int, Any] | None = {} if debug else None
+        self._out: dict[int, Handle] | None = {} if debug else None
         self._created = self._reused = self._released = 0
-        self._full = self._oversized = self._failed = self._doubles = 0
+        self._full = self._oversized = self._failed = self._doubles = self._unused = 0
+        with _pools_lock:
+            _pools.add(self)
 
     def _check(self, obj: Any) -> None:
         """Refuse an object of the wrong kind."""
@@ -59,19 +101,25 @@ class _Pool:
 
     def acquire(self) -> Any:
         """Take the object that was released last, or a new one; give it back with `release`."""
+        obj = self._take()
+        if self._out is None:
+            return obj
+        handle = Handle(obj)
+        with self._lock:
+            self._out[id(obj)] = handle
+        return handle
+
+    def _take(self) -> Any:
         with self._lock:
             if self._idle:
                 obj = self._idle.pop()
+                self._ages.low = min(self._ages.low, len(self._idle))
                 self._idle_ids.discard(id(obj))
                 self._reused += 1
-                if self._out is not None:
-                    self._out[id(obj)] = obj
                 return obj
         obj = self._make()
         with self._lock:
             self._created += 1
-            if self._out is not None:
-                self._out[id(obj)] = obj
         return obj
 
     def release(self, obj: Any, /) -> None:
@@ -83,7 +131,11 @@ class _Pool:
         if obj is None:
             return
         if type(obj) is Handle:
-            obj = unwrap(obj)
+            obj = leased(obj)
+            if obj is None:
+                with self._lock:
+                    self._doubles += 1
+                raise PoolError("a pooled object was released twice: its lease has ended before")
         self._check(obj)
         if not self._take_back(obj):
             return
@@ -94,6 +146,7 @@ class _Pool:
         except Exception:
             fits = True
             logging.getLogger("fastcore.pool").exception("A pooled object could not be reset and is dropped")
+        look = False
         with self._lock:
             if not fits:
                 self._oversized += 1
@@ -106,14 +159,19 @@ class _Pool:
             else:
                 self._idle.append(obj)
                 self._idle_ids.add(id(obj))
+                look = len(self._idle) > 1 and self._ages.period > 0
+        if look:
+            self._look()
 
     def _take_back(self, obj: Any) -> bool:
         """Whether `obj` shall be reset and kept."""
         with self._lock:
             if self._out is not None:
-                if self._out.pop(id(obj), None) is None:
+                lent = self._out.pop(id(obj), None)
+                if lent is None:
                     self._doubles += 1
                     raise PoolError(f"released twice, or not from this pool: {type(obj).__name__} at {id(obj):#x}")
+                end(lent)
             elif id(obj) in self._idle_ids:
                 self._doubles += 1
                 return False
@@ -127,11 +185,41 @@ class _Pool:
         """Acquire in a with statement, and release on every exit from it."""
         return Lease(self)
 
+    def age(self) -> int:
+        """Drop what was not needed for `max_idle_time`, as `release` does by itself; returns how many.
+
+        For pools that may not be used for long: their memory goes when a monitor calls this now and then.
+        """
+        return self._look() if self._ages.period > 0 else 0
+
+    def _look(self) -> int:
+        """End the period if it is over; how many objects were dropped."""
+        now = checked_time(self._clock())
+        with self._lock:
+            self._seen = max(self._seen, now)
+            dropped = self._cut(self._ages.end_period(self._seen, len(self._idle)))
+        return len(dropped)
+
+    def _cut(self, count: int) -> list[Any]:
+        """Take `count` objects from the bottom; they go after the lock."""
+        dropped = self._idle[:count]
+        del self._idle[:count]
+        self._idle_ids.difference_update(map(id, dropped))
+        self._unused += count
+        return dropped
+
+    def trim(self) -> int:
+        """Drop the idle objects that nobody needed since the last `trim`, or in this period; returns how many."""
+        with self._lock:
+            dropped = self._cut(self._ages.end_early(len(self._idle)))
+        return len(dropped)
+
     def drain(self) -> int:
         """Drop all idle objects; returns how many."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._idle_ids.clear()
+            self._ages.low = self._ages.victims = 0
         return len(idle)
 
     def stats(self) -> PoolStats:
@@ -139,7 +227,7 @@ class _Pool:
         with self._lock:
             return PoolStats(
                 len(self._idle), self._created, self._reused, self._released,
-                self._full, self._oversized, self._failed, self._doubles,
+                self._full, self._oversized, self._failed, self._doubles, self._unused,
             )  # fmt: skip
 
 
@@ -156,19 +244,14 @@ class Lease:
     def __enter__(self) -> Any:
         if self._lent is not None:
             raise PoolError("a lease cannot be entered twice at a time")
-        obj = self._pool.acquire()
-        self._lent = obj if self._pool._out is None else Handle(obj)
+        self._lent = self._pool.acquire()
         return self._lent
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         lent, self._lent = self._lent, None
-        try:
-            self._pool.release(lent)
-        finally:
-            if type(lent) is Handle:
-                end(lent)
+        self._pool.release(lent)
 
 
 @final
@@ -184,12 +267,15 @@ class ObjectPool(_Pool):
         max_idle: how many objects are kept, >= 0; more are dropped.
         sizeof: measures an object in bytes; default sys.getsizeof. Needs `max_bytes`.
         max_bytes: larger objects are dropped at release, >= 0; None keeps all sizes.
-        debug: detect double release, and use after the end of a lease.
+        max_idle_time: seconds, > 0: objects that nobody needed for at least half of it are dropped when it is over,
+            at a later release or `age`; None keeps them.
+        clock: callable returning integer nanoseconds; default the monotonic clock. One that goes back is held.
+        debug: detect double release, and use after release: objects are lent behind a handle.
 
     Raises:
-        ValueError: a limit is out of range, or `sizeof` comes without `max_bytes`.
+        ValueError: a limit or time is out of range, or `sizeof` comes without `max_bytes`.
 
-    Complexity: O(1).
+    Complexity: O(1); dropping is O(objects dropped).
     Thread safety: every method is atomic; factory, reset and sizeof run without a lock.
 
     Example:
@@ -199,7 +285,7 @@ class ObjectPool(_Pool):
         >>> pool.acquire()
         {}
 
-    Source: Go's sync.Pool, with a bound.
+    Source: Go's sync.Pool, with a bound, and with time in the place of garbage collections.
     """
 
     def __init__(
@@ -210,15 +296,17 @@ class ObjectPool(_Pool):
         max_idle: int = 64,
         sizeof: Callable[[Any], int] | None = None,
         max_bytes: int | None = None,
+        max_idle_time: float | None = 120.0,
+        clock: Callable[[], int] | None = None,
         debug: bool = False,
     ) -> None:
-        super().__init__(max_idle, debug)
         if sizeof is not None and max_bytes is None:
             raise ValueError("sizeof has no effect without max_bytes")
+        super().__init__(max_idle, max_idle_time, clock, debug)
         self._factory = factory
         self._reset = reset
         self._sizeof = sys.getsizeof if sizeof is None else sizeof
-        self._max_bytes = None if max_bytes is None else _limit("max_bytes", max_bytes)
+        self._max_bytes = None if max_bytes is None else limit("max_bytes", max_bytes)
 
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias:
@@ -234,135 +322,3 @@ class ObjectPool(_Pool):
         if self._reset is not None:
             self._reset(obj)
         return True
-
-
-@final
-class BufferPool(_Pool):
-    """Lend bytearrays of `size` zero bytes, and numpy arrays on pooled memory.
-
-    A buffer that comes back is set to zeros and to its length; it is dropped if it has grown beyond `max_size`, or if a
-    memoryview of it is still alive.
-
-    Args:
-        size: bytes of a buffer, 0 to 2**31 - 1.
-        max_idle: how many buffers are kept, and how many blocks for arrays, >= 0; more are dropped.
-        max_size: bytes of the largest buffer or block that is kept, >= `size`.
-        debug: detect double release, and use after the end of a lease.
-
-    Raises:
-        ValueError: a limit is out of range.
-
-    Complexity: O(size) for release, to clear the buffer; else O(1).
-    Thread safety: every method is atomic.
-
-    Example:
-        >>> pool = BufferPool(4)
-        >>> with pool.lease() as buffer:
-        ...     buffer[0] = 255
-        >>> pool.acquire()
-        bytearray(b'\\x00\\x00\\x00\\x00')
-
-    Source: Go's sync.Pool, with a bound.
-    """
-
-    def __init__(self, size: int = 1024, *, max_idle: int = 64, max_size: int = 1 << 20, debug: bool = False) -> None:
-        super().__init__(max_idle, debug)
-        self._size = _limit("size", size)
-        self._max_size = _limit("max_size", max_size)
-        if self._max_size < self._size:
-            raise ValueError(f"max_size must be >= size ({self._size}), got {self._max_size}")
-        self._zeros = bytes(self._size)
-        self._blocks: dict[int, ObjectPool] = {}
-
-    def _make(self) -> Any:
-        return bytearray(self._size)
-
-    def _fits(self, obj: Any) -> bool:
-        return len(obj) <= self._max_size
-
-    def _clean(self, obj: Any) -> bool:
-        try:
-            obj.append(0)  # refused while a memoryview of the buffer is alive
-        except BufferError:
-            return False
-        obj[:] = self._zeros
-        return True
-
-    def _check(self, obj: Any) -> None:
-        if type(obj) is not bytearray:
-            raise TypeError(f"a BufferPool takes bytearrays, got {type(obj).__name__}")
-
-    def lease_array(self, n: int, dtype: Any = "float64") -> "ArrayLease":
-        """Lend a one-dimensional numpy array of `n` zeros in a with statement.
-
-        Its memory, a block of a power of two bytes, is used again after the statement: copy what is to stay. In debug
-        mode it is not used again, and a late write raises ValueError.
-
-        Args:
-            n: number of items, >= 0.
-            dtype: numpy's type of an item, without Python objects.
-
-        Raises:
-            TypeError: `dtype` holds Python objects.
-            ValueError: `n` is negative, or the array has 2**31 bytes or more.
-        """
-        import numpy as np
-
-        kind = np.dtype(dtype)
-        if kind.hasobject:
-            raise TypeError(f"an array on pooled memory cannot hold Python objects, got dtype {kind}")
-        nbytes = _limit("the bytes of the array", _limit("n", n) * kind.itemsize)
-        block = 1 << max(nbytes - 1, 0).bit_length()
-        if self._out is not None or block > self._max_size:
-            return ArrayLease(None, np.zeros(nbytes, np.uint8), nbytes, kind)
-        blocks = self._blocks.get(block)
-        if blocks is None:
-            blocks = self._blocks.setdefault(
-                block, ObjectPool(partial(np.zeros, block, np.uint8), reset=_zero, max_idle=self._max_idle)
-            )
-        return ArrayLease(blocks, None, nbytes, kind)
-
-    def drain(self) -> int:
-        """Drop all idle objects; returns how many."""
-        return super().drain() + sum(blocks.drain() for blocks in list(self._blocks.values()))
-
-    def stats(self) -> PoolStats:
-        """A snapshot of the counters."""
-        pools = [super().stats(), *(blocks.stats() for blocks in list(self._blocks.values()))]
-        return PoolStats(*map(sum, zip(*pools, strict=True)))
-
-
-def _zero(block: Any) -> None:
-    block.fill(0)
-
-
-@final
-class ArrayLease:
-    """Holds the memory of one numpy array for the length of a with statement."""
-
-    __slots__ = ("_array", "_block", "_blocks", "_kind", "_nbytes")
-
-    def __init__(self, blocks: ObjectPool | None, block: Any, nbytes: int, kind: Any) -> None:
-        self._blocks = blocks
-        self._block = block
-        self._nbytes = nbytes
-        self._kind = kind
-        self._array: Any = None
-
-    def __enter__(self) -> Any:
-        if self._array is not None:
-            raise PoolError("a lease cannot be entered twice at a time")
-        if self._blocks is not None:
-            self._block = self._blocks.acquire()
-        self._array = self._block[: self._nbytes].view(self._kind)
-        return self._array
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        array, self._array = self._array, None
-        if self._blocks is None:
-            array.flags.writeable = False
-        else:
-            block, self._block = self._block, None
-            self._blocks.release(block)
