@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING
 from fastcore._impl import IMPLEMENTATION
 from fastcore._version import __version__
 from fastcore.breaker import CircuitBreaker
-from fastcore.cache import LRUCache, S3FIFOCache, TTLCache, cached, cachedmethod
+from fastcore.cache import LoadingCache, LRUCache, S3FIFOCache, TTLCache, cached, cachedmethod
 from fastcore.diff import (
     Change,
     Plan,
     apply_json_patch,
     apply_merge_patch,
+    apply_strategic_merge_patch,
     covers,
     fingerprint,
     fingerprints,
     json_patch,
     merge_patch,
     plan,
+    strategic_merge_patch,
+    three_way_patch,
 )
 from fastcore.errors import (
     CircuitOpenError,
     FastcoreError,
+    NotFound,
+    PatchConflict,
     PatchError,
     PatchTestFailed,
     PoolError,
@@ -50,8 +55,11 @@ __all__ = [
     "ItemBackoff",
     "KeyedTokenBucket",
     "LRUCache",
+    "LoadingCache",
     "MaxOf",
+    "NotFound",
     "ObjectPool",
+    "PatchConflict",
     "PatchError",
     "PatchTestFailed",
     "Plan",
@@ -68,6 +76,7 @@ __all__ = [
     "__version__",
     "apply_json_patch",
     "apply_merge_patch",
+    "apply_strategic_merge_patch",
     "cached",
     "cachedmethod",
     "covers",
@@ -77,4 +86,6 @@ __all__ = [
     "json_patch",
     "merge_patch",
     "plan",
+    "strategic_merge_patch",
+    "three_way_patch",
 ]
