@@ -14,10 +14,12 @@ from libc.string cimport memcmp, memset
 
 from types import GenericAlias
 
+from fastcore._ext.listeners cimport Listeners, note
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, Load, QUIET, READS, RESTORE, SPECIAL, STRICT, WEIGHS,
-    WRITES, drop, exceeds, find, hash_of, key_at, no_items, store, touch, value_at
+    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load, OPTIONS, QUIET, READS, RESTORE, SPECIAL,
+    STRICT, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, no_items, seen, store, touch, trash_for,
+    value_at
 )
 
 cdef extern from *:
@@ -85,7 +87,7 @@ cdef CacheIterator iterate(LRUCache cache, int kind):
 
 @cython.no_gc_clear
 cdef class LRUCache(Slots):
-    """LRUCache(maxsize, getsizeof=None)
+    """LRUCache(maxsize, getsizeof=None, **options)
 --
 
     A mapping that holds at most `maxsize` and drops the least recently used entry to make room.
@@ -93,8 +95,9 @@ cdef class LRUCache(Slots):
     `fastcore.cache.LRUCache` documents it, and adds what both twins share.
     """
 
-    def __init__(self, maxsize, getsizeof=None):
+    def __init__(self, maxsize, getsizeof=None, **options):
         self.configure(maxsize, getsizeof)
+        self.equip(options)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -150,6 +153,22 @@ cdef class LRUCache(Slots):
             memset(&self.counters, 0, sizeof(Counters))
         return 0
 
+    cdef int equip(self, dict options) except -1:
+        """Take up the options that every cache has, the last step of the constructor; takes the section itself."""
+        cdef dict given = dict(options)
+        cdef object on_removal = options.pop("on_removal", None), on_eviction = options.pop("on_eviction", None)
+        cdef Listeners listeners = None
+        if options:
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(options))!r}")
+        if on_removal is not None or on_eviction is not None:
+            listeners = Listeners(on_removal, on_eviction)
+        with cython.critical_section(self):
+            listeners, self.listeners = self.listeners, listeners
+            self.hooks[OPTIONS], given = given, self.hooks[OPTIONS]
+            if self.listeners is not None:
+                self.flags |= LISTENS
+        return 0
+
     cdef double weigh(self, object value) except? -1:
         """The size of `value`, where sizes count. Runs user code; called with no section held."""
         cdef double weight
@@ -192,9 +211,10 @@ cdef class LRUCache(Slots):
         if ttl is not ... and ttl is not None:
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hash = hash_of(key)
-        if self.flags & WEIGHS:
-            weight = self.weigh(value)
+        if self.flags & (WEIGHS | LISTENS):
             trash = []
+            if self.flags & WEIGHS:
+                weight = self.weigh(value)
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.flags & EVICTS and not exceeds(self, weight):
@@ -203,19 +223,23 @@ cdef class LRUCache(Slots):
             with cython.critical_section(self):
                 if weight > self.limit:
                     if load is None or not load.fenced:
-                        self.take(key, 0, &gone)
+                        self.take(key, 0, &gone, trash)
                 elif mode != ABSENT or not find(self, key, hash):
                     slot = self.put(key, value, weight, hash, load, &gone, trash)
+                if trash is not None:
+                    self.announce(trash)
         finally:
-            drop(&gone)
+            self.release(&gone, trash)
         return slot != 0
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key):
+        cdef uint32_t hash = hash_of(key)
         cdef int64_t slot
         with cython.critical_section(self):
-            slot = find(self, key, hash_of(key))
+            slot = find(self, key, hash)
+            seen(self, hash, <uint32_t>slot)
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
@@ -229,11 +253,14 @@ cdef class LRUCache(Slots):
 
     def get(self, key, default=None):
         """The value of `key`, made the most recently used; `default` if it is absent."""
+        cdef uint32_t hash
         cdef int64_t slot
         if self.flags & READS:
             return self[key] if key in self else default
+        hash = hash_of(key)
         with cython.critical_section(self):
-            slot = find(self, key, hash_of(key))
+            slot = find(self, key, hash)
+            seen(self, hash, <uint32_t>slot)
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
@@ -260,10 +287,12 @@ cdef class LRUCache(Slots):
             slot = find(self, key, hash_of(key))
             return slot != 0 and not self.dead(<uint32_t>slot, now)
 
-    def get_many(self, keys, /):
-        """A dict of those `keys` that are there, each read as by `get`."""
+    def get_many(self, keys, /, bulk_loader=None):
+        """A dict of those `keys` that are there, each read as by `get`; with `bulk_loader`, of those it brings too."""
         cdef dict found = {}
         cdef object absent = self.hooks     # no value can be this list
+        if bulk_loader is not None:
+            return self._load_many(keys, bulk_loader)
         for key in keys:
             value = self.get(key, absent)
             if value is not absent:
@@ -306,18 +335,22 @@ cdef class LRUCache(Slots):
 
     def __delitem__(self, key):
         cdef Gone gone = [NULL, NULL]
+        cdef list trash = trash_for(self)
         cdef uint64_t now = 0
         cdef int taken
         self.read_clock(&now)
         with cython.critical_section(self):
-            taken = self.take(key, now, &gone)
-        drop(&gone)
+            taken = self.take(key, now, &gone, trash)
+            if trash is not None:
+                self.announce(trash)
+        self.release(&gone, trash)
         if taken != 1:
             raise KeyError(key)
 
     def pop(self, key, *default):
         """Remove `key` and return its value; `default`, or KeyError without one, if it is absent."""
         cdef Gone gone = [NULL, NULL]
+        cdef list trash = trash_for(self)
         cdef uint64_t now = 0
         cdef int taken
         cdef object value = None
@@ -332,10 +365,12 @@ cdef class LRUCache(Slots):
         else:
             self.read_clock(&now)
             with cython.critical_section(self):
-                taken = self.take(key, now, &gone)
+                taken = self.take(key, now, &gone, trash)
+                if trash is not None:
+                    self.announce(trash)
             if taken == 1:
                 value = <object>gone.value
-            drop(&gone)
+            self.release(&gone, trash)
         if taken == 1:
             return value
         if default:
@@ -344,7 +379,6 @@ cdef class LRUCache(Slots):
 
     def popitem(self):
         """Remove and return the `(key, value)` that is to be evicted first; KeyError if the cache is empty."""
-        cdef Gone gone = [NULL, NULL]
         cdef uint64_t now = 0
         cdef uint32_t slot
         cdef list trash = []
@@ -358,10 +392,11 @@ cdef class LRUCache(Slots):
                 key = key_at(self, <uint32_t>slot)
                 value = value_at(self, <uint32_t>slot)
                 if not self.flags & DELETES:
-                    self.detach(slot, &gone)
+                    self.discard(slot, trash, "explicit")
                     self.changes += 1
                     self.counters.removals += 1
-        drop(&gone)
+            self.announce(trash)
+        finish(self, trash)
         if not slot:
             raise KeyError(f"{type(self).__name__} is empty")
         if self.flags & DELETES:
@@ -371,12 +406,15 @@ cdef class LRUCache(Slots):
     def invalidate(self, key, /):
         """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
         cdef Gone gone = [NULL, NULL]
+        cdef list trash = trash_for(self)
         cdef uint64_t now = 0
         cdef int taken
         self.read_clock(&now)
         with cython.critical_section(self):
-            taken = self.take(key, now, &gone)
-        drop(&gone)
+            taken = self.take(key, now, &gone, trash)
+            if trash is not None:
+                self.announce(trash)
+        self.release(&gone, trash)
         return taken == 1
 
     def invalidate_prefix(self, prefix, /):
@@ -396,11 +434,12 @@ cdef class LRUCache(Slots):
                     (<Load>load).fenced = True
             for slot in range(ROOTS, self.table.used):
                 if self.table.slots[slot].prev != FREE and begins(key_at(self, slot), prefix):
-                    self.discard(slot, trash)
+                    self.discard(slot, trash, "explicit")
                     removed += 1
             self.counters.removals += removed
             self.changes += removed
-        trash.clear()
+            self.announce(trash)
+        finish(self, trash)
         return removed
 
     def invalidate_all(self):
@@ -423,6 +462,8 @@ cdef class LRUCache(Slots):
                 for load in self.flights.values():
                     (<Load>load).fenced = True
                 self.sweep(now, trash)
+                if self.sampler is not None:
+                    self.sampler.clear()
                 self.counters.removals += self.table.count
                 self.changes += 1
                 self.forget()
@@ -432,28 +473,31 @@ cdef class LRUCache(Slots):
                 walked, self.walked = self.walked, walked
                 self.side = ROOTS
                 self.total = 0
+                self.announce(trash)
+            if self.listeners is not None:
+                note_all(trash, &table, items)
         finally:
             table_close(&table)
-        trash.clear()
+        finish(self, trash)
         items.clear()
 
     def resize(self, maxsize, /):
         """Change `maxsize`; what no longer fits is evicted at once, in the order of the policy."""
         cdef double limit = maxsize
         cdef uint64_t now = 0
-        cdef list trash = []
+        cdef list trash = [], given = [maxsize]
         if not limit >= 0:
             raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
         self.read_clock(&now)
         with cython.critical_section(self):
-            trash.append(self.maxsize_given)
+            self.intact()
+            given[0], self.maxsize_given = self.maxsize_given, maxsize      # the old one goes when this returns
             self.limit = limit
             self.most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
-            self.maxsize_given = maxsize
-            self.intact()
             self.sweep(now, trash)
             self.shrink(trash, limit)
-        trash.clear()
+            self.announce(trash)
+        finish(self, trash)
 
     # -- looking at the whole ------------------------------------------------------------------------------------------
 
@@ -463,9 +507,11 @@ cdef class LRUCache(Slots):
         cdef list trash = []
         self.read_clock(&now)
         with cython.critical_section(self):
+            self.intact()
             self.sweep(now, trash)
             count = self.table.count
-        trash.clear()
+            self.announce(trash)
+        finish(self, trash)
         return count
 
     def __iter__(self):
@@ -510,6 +556,7 @@ cdef class LRUCache(Slots):
             self.sweep(now, trash)
             version = self.table.version - 1
             while version != self.table.version:    # building the list may run the collector, and so user code
+                self.intact()
                 version = self.table.version
                 entries = []
                 for root in range(<uint32_t>ROOTS):
@@ -517,7 +564,8 @@ cdef class LRUCache(Slots):
                     while slot != root and version == self.table.version:
                         entries.append(self.snapshot(slot, now))
                         slot = self.table.slots[slot].next
-        trash.clear()
+            self.announce(trash)
+        finish(self, trash)
         return entries
 
     def _restore(self, entries, /):
@@ -528,7 +576,7 @@ cdef class LRUCache(Slots):
     def _config(self):
         """The constructor's arguments, positional and by name."""
         with cython.critical_section(self):
-            return (self.maxsize_given, self.hooks[GETSIZEOF]), {}
+            return (self.maxsize_given, self.hooks[GETSIZEOF]), dict(self.hooks[OPTIONS] or ())
 
     def _counts(self, reset=False, /):
         """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""
@@ -559,6 +607,7 @@ cdef class LRUCache(Slots):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         self.read_clock(&now)
         with cython.critical_section(self):
+            self.intact()
             try:
                 while True:
                     current = self.flights.setdefault(key, load)
@@ -602,6 +651,17 @@ cdef class LRUCache(Slots):
             self.counters.load_failures += 1
             (<Load>load).fenced = True
             self.retire(key, load)
+
+
+cdef int note_all(list trash, Table *table, list items) except -1:
+    """Note for listeners what a cache was cleared of, the first to be evicted first."""
+    cdef uint32_t root, slot
+    for root in range(<uint32_t>ROOTS):
+        slot = table.slots[root].next
+        while slot != root:
+            note(trash, items[2 * slot], items[2 * slot + 1], "explicit")
+            slot = table.slots[slot].next
+    return 0
 
 
 cdef int begins(object key, object prefix) except -1:

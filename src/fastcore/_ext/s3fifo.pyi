@@ -1,9 +1,10 @@
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 from typing_extensions import disjoint_base
 
 from fastcore._ext.ttl import TTLCache
+from fastcore._options import CacheOptions
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -20,5 +21,6 @@ class S3FIFOCache(TTLCache[_K, _V]):
         jitter: float = 0.0,
         touch: Literal["write", "access"] = "write",
         rng: Callable[[], float] | None = None,
+        **options: Unpack[CacheOptions],
     ) -> None: ...
     def _ghosts(self) -> list[int]: ...

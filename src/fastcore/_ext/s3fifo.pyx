@@ -11,7 +11,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport FREE, MAIN, PINNED, ROOTS, SMALL, ring_link, ring_unlink
-from fastcore._ext.slots cimport QUEUES, READS, WEIGHS, Gone, find, hash_of, value_at
+from fastcore._ext.slots cimport QUEUES, READS, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
 from fastcore._ext.ghost cimport Ghost, ghost_seek, ghost_take, ghost_weight
 from fastcore._ext.queues cimport (
@@ -23,7 +23,7 @@ from fastcore._ext.wheel cimport NEVER
 
 @cython.no_gc_clear
 cdef class S3FIFOCache(TTLCache):
-    """S3FIFOCache(maxsize, getsizeof=None, ttl=None, timer=None, *, jitter=0.0, touch="write", rng=None)
+    """S3FIFOCache(maxsize, getsizeof=None, ttl=None, timer=None, *, jitter=0.0, touch="write", rng=None, **options)
 --
 
     A cache that keeps what is used again: one-time keys leave through a small queue and displace nothing else.
@@ -31,8 +31,10 @@ cdef class S3FIFOCache(TTLCache):
     `fastcore.cache.S3FIFOCache` documents it, and adds what both twins share.
     """
 
-    def __init__(self, maxsize, getsizeof=None, ttl=None, timer=None, *, jitter=0.0, touch="write", rng=None):
-        TTLCache.__init__(self, maxsize, ttl, timer, getsizeof, jitter=jitter, touch=touch, rng=rng)
+    def __init__(
+        self, maxsize, getsizeof=None, ttl=None, timer=None, *, jitter=0.0, touch="write", rng=None, **options
+    ):
+        TTLCache.__init__(self, maxsize, ttl, timer, getsizeof, jitter=jitter, touch=touch, rng=rng, **options)
 
     def __dealloc__(self):
         queues_close(&self.queues)
@@ -101,7 +103,10 @@ cdef class S3FIFOCache(TTLCache):
         elif self.table.count >= self.most:
             slot = queues_victim(self.table.slots, NULL, self.size(), &self.queues)
             queues_bury(self.table.slots, NULL, &self.queues, slot)
-            self.detach(slot, gone)
+            if trash is None:
+                self.detach(slot, gone)
+            else:
+                self.discard(slot, trash)
             self.counters.evictions += 1
         return queues_admit(&self.queues, known)
 
@@ -167,6 +172,7 @@ cdef class S3FIFOCache(TTLCache):
             with cython.critical_section(self):
                 slot = find(self, key, hash)
                 if not slot:
+                    seen(self, hash, 0)
                     self.counters.misses += 1
                     return None
                 expires = self.timers[slot].expires
@@ -174,6 +180,8 @@ cdef class S3FIFOCache(TTLCache):
                     if expires != NEVER:
                         now = self.settle(&reading)
                         if now >= self.timers[slot].expires:    # settling may have turned integers into floats
+                            unseen(self, hash)
+                            seen(self, hash, 0)
                             self.counters.expired += 1
                             self.counters.misses += 1
                             return None
@@ -181,6 +189,7 @@ cdef class S3FIFOCache(TTLCache):
                             expires = self.deadline(now, &self.spans[slot])
                             if expires > self.timers[slot].expires:
                                 self.arm(<uint32_t>slot, expires)
+                    seen(self, hash, <uint32_t>slot)
                     self.counters.hits += 1
                     queues_use(&self.queues, <uint32_t>slot)
                     found[0] = True

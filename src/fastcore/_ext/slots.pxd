@@ -6,7 +6,10 @@ from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastcore._ext.collector cimport may_cycle, walk
-from fastcore._ext.ring cimport MAIN, PINNED, Slot, Table, ring_link, ring_unlink, table_home
+from fastcore._ext.collector cimport unwalk
+from fastcore._ext.listeners cimport Listeners
+from fastcore._ext.ring cimport MAIN, PINNED, ROOTS, Slot, Table, ring_link, ring_unlink, table_home
+from fastcore._ext.sampler cimport Sampler, samples
 
 cdef extern from *:
     """
@@ -48,13 +51,15 @@ cdef enum:
     WEIGHS = 16         # getsizeof, by argument or by override
     QUEUES = 32         # not an override: the class places and evicts by `admit`, `placed` and `reuse`
     ASKS = 64           # not an override: setting calls a timer or a random number generator
-    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS       # more than `store` does
+    LISTENS = 128       # not an override: somebody is told what goes
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS     # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
     GETSIZEOF = 0
     TIMER = 1
     RNG = 2
+    OPTIONS = 3
 
 cdef enum:
     # What `write` does with a value that is too large, a key that is there, and a time to live.
@@ -103,6 +108,8 @@ cdef class Slots:
     cdef object maxsize_given
     cdef list hooks
     cdef dict flights
+    cdef Listeners listeners        # None unless flags say LISTENS
+    cdef Sampler sampler            # None unless a shadow watches
     cdef object __weakref__
 
     # The hooks of a subclass with deadlines. `dead`, `disarm` and `widen` run inside the critical section.
@@ -119,7 +126,9 @@ cdef class Slots:
     cdef uint32_t oldest(self) noexcept
     cdef int64_t search(self, object key, uint32_t hash) except -1
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept
-    cdef int discard(self, uint32_t slot, list trash) except -1
+    cdef int discard(self, uint32_t slot, list trash, str cause=*) except -1
+    cdef int announce(self, list gone) except -1
+    cdef int release(self, Gone *gone, list trash) except -1
     cdef int shrink(self, list trash, double limit) except -1
     cdef uint32_t admit(self, uint32_t hash, double weight, Gone *gone, list trash) except? 0xFFFFFFFF
     cdef void placed(self, uint32_t slot, uint32_t root) noexcept
@@ -127,10 +136,14 @@ cdef class Slots:
     cdef int64_t put(
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1
-    cdef int take(self, object key, uint64_t now, Gone *gone) except -1
+    cdef int take(self, object key, uint64_t now, Gone *gone, list trash) except -1
 
 
-cdef list no_items()
+cdef inline list no_items():
+    """The list of a cache without entries."""
+    cdef list items = [None] * (2 * ROOTS)
+    unwalk(items)
+    return items
 
 
 cdef int64_t enter(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1
@@ -170,6 +183,19 @@ cdef inline bint exceeds(Slots self, double weight) noexcept:
         return weight > self.limit
 
 
+cdef inline list trash_for(Slots self):
+    """Where an operation that keeps what it displaces in a Gone notes it for listeners; None: there are none."""
+    return [] if self.flags & LISTENS else None
+
+
+cdef inline int finish(Slots self, list trash) except -1:
+    """Tell listeners what is in `trash`, and let go of it. Runs user code; called with no section held."""
+    if self.listeners is not None:
+        self.listeners.notify(trash)
+    trash.clear()
+    return 0
+
+
 cdef inline void drop(Gone *gone) noexcept:
     """Let go of what an operation displaced. Runs user code; called with no section held."""
     Py_XDECREF(gone.key)
@@ -182,6 +208,20 @@ cdef inline object key_at(Slots self, uint32_t slot):
 
 cdef inline object value_at(Slots self, uint32_t slot):
     return <object>PyList_GET_ITEM(self.items, 2 * <Py_ssize_t>slot + 1)
+
+
+cdef inline void seen(Slots self, uint32_t hash, uint32_t slot) noexcept:
+    """Tell a shadow of a read that has found `slot`; 0: none."""
+    if self.sampler is not None:
+        self.sampler.requests += 1
+        if samples(self.sampler, hash):
+            self.sampler.read(hash, slot != 0, 1 if self.weights == NULL else self.weights[slot])
+
+
+cdef inline void unseen(Slots self, uint32_t hash) noexcept:
+    """Tell a shadow of a key that somebody removed, or that has died."""
+    if self.sampler is not None and samples(self.sampler, hash):
+        self.sampler.remove(hash)
 
 
 cdef inline void touch(Slots self, uint32_t slot) noexcept:
@@ -204,7 +244,7 @@ cdef inline int64_t store(Slots self, object key, object value, uint32_t hash, G
     """As `put` for the common case: plain entries, some fit, and no load is in flight; 0 if it is another."""
     cdef Slot *slots
     cdef uint32_t slot
-    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
+    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights) or self.sampler is not None:
         return 0
     slot = <uint32_t>find(self, key, hash)
     if not self.most or PyDict_GET_SIZE(<PyObject *>self.flights):

@@ -23,6 +23,8 @@ from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZ
 from libc.math cimport fabs
 
 from fastcore._ext.collector cimport may_cycle, unwalk
+from fastcore._ext.listeners cimport note
+from fastcore._ext.sampler cimport samples
 from fastcore._ext.ring cimport (
     FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_enter, table_grow, table_leave,
     table_open, table_release, table_take
@@ -43,7 +45,7 @@ cdef class Slots:
         if not table_open(&self.table):
             raise MemoryError
         self.items = no_items()
-        self.hooks = [None, None, None]
+        self.hooks = [None, None, None, None]
         self.flights = {}
         self.maxsize_given = 0
 
@@ -83,9 +85,11 @@ cdef class Slots:
     # -- parts: all of them run inside the critical section of the caller ----------------------------------------------
 
     cdef int intact(self) except -1:
-        """Refuse to go on in a cache whose list the collector has emptied."""
-        if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>self.table.used:
-            raise RuntimeError(f"{type(self).__name__} is being collected")
+        """Wait for an `on_eviction` of another thread; refuse to go on when the collector has emptied the list."""
+        while PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>self.table.used:
+            if self.listeners is None or self.items is not self.listeners.nothing:
+                raise RuntimeError(f"{type(self).__name__} is being collected")
+            self.listeners.wait(self)
         return 0
 
     cdef int64_t search(self, object key, uint32_t hash) except -1:
@@ -141,11 +145,12 @@ cdef class Slots:
         self.disarm(slot)
         remove(self, slot, gone)
 
-    cdef int discard(self, uint32_t slot, list trash) except -1:
+    cdef int discard(self, uint32_t slot, list trash, str cause="size") except -1:
         """Take an entry out, its references into `trash`."""
         cdef Gone gone
-        trash.append(key_at(self, slot))
-        trash.append(value_at(self, slot))
+        if self.sampler is not None and cause != "size":
+            unseen(self, self.table.slots[slot].hash)
+        note(trash, key_at(self, slot), value_at(self, slot), cause)
         self.detach(slot, &gone)
         drop(&gone)     # `trash` holds them still
         return 0
@@ -189,6 +194,7 @@ cdef class Slots:
         cdef Slot *slots
         cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef uint32_t root = PINNED if weight == 0 else MAIN
+        cdef bint replaced = slot != 0
         if load is not None and load.fenced:
             return 0
         if slot:
@@ -207,6 +213,9 @@ cdef class Slots:
         else:
             if self.flags & QUEUES:
                 root = self.admit(hash, weight, gone, trash)
+                reserve(self)
+            elif self.flags & LISTENS and not self.flags & WEIGHS and trash is not None:
+                self.shrink(trash, <double>self.most - 1)
                 reserve(self)
             elif not self.flags & WEIGHS and self.table.count >= self.most:
                 # The least recently used gives its slot, and the deadline in it, which the caller moves.
@@ -228,27 +237,54 @@ cdef class Slots:
             self.changes += 1
         if flight != NULL:
             (<Load>flight).fenced = True
-        if self.weights != NULL:
-            self.shrink(trash, self.limit)
+        if self.sampler is not None and samples(self.sampler, hash):
+            self.sampler.write(hash, weight)
+        if trash is not None:
+            if replaced:
+                note(trash, key_at(self, slot), <object>gone.value, "replaced")
+            if self.weights != NULL:
+                self.shrink(trash, self.limit)
         return slot
 
-    cdef int take(self, object key, uint64_t now, Gone *gone) except -1:
+    cdef int take(self, object key, uint64_t now, Gone *gone, list trash) except -1:
         """Remove the entry of `key` and fence its load: 0 absent, 1 removed, 2 it had expired."""
         cdef PyObject *flight = NULL
-        cdef uint32_t slot = <uint32_t>locate(self, key, hash_of(key), &flight)
+        cdef uint32_t hash = hash_of(key)
+        cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef bint dead
+        unseen(self, hash)
         if flight != NULL:
             (<Load>flight).fenced = True
         if not slot:
             return 0
         dead = self.dead(slot, now)
         self.detach(slot, gone)
+        if trash is not None:
+            note(trash, <object>gone.key, <object>gone.value, "expired" if dead else "explicit")
         self.changes += 1
         if dead:
             self.counters.expirations += 1
             return 2
         self.counters.removals += 1
         return 1
+
+    cdef int announce(self, list gone) except -1:
+        """Tell `on_eviction` of what is `gone`: the last step of an operation that is complete."""
+        cdef list items
+        if self.listeners is not None and self.listeners.concerns(gone):
+            items, self.items = self.items, self.listeners.nothing
+            try:
+                self.listeners.announce(gone)
+            finally:
+                self.items = items
+        return 0
+
+    cdef int release(self, Gone *gone, list trash) except -1:
+        """Let go of what an operation displaced, and tell listeners. Runs user code; called with no section held."""
+        drop(gone)
+        if trash is not None and self.listeners is not None:
+            self.listeners.notify(trash)
+        return 0
 
     cdef int retire(self, object key, object load) except -1:
         """Take a fenced `load` out of the loads in flight, if it is the one that stands there."""

@@ -1,9 +1,10 @@
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 from typing_extensions import disjoint_base
 
 from fastcore._ext.lru import LRUCache
+from fastcore._options import CacheOptions
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -20,6 +21,7 @@ class TTLCache(LRUCache[_K, _V]):
         jitter: float = 0.0,
         touch: Literal["write", "access"] = "write",
         rng: Callable[[], float] | None = None,
+        **options: Unpack[CacheOptions],
     ) -> None: ...
     @property
     def ttl(self) -> float | None: ...

@@ -21,8 +21,8 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, ASKS, EVICTS, Gone, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds, find,
-    hash_of, store, touch as refresh, value_at
+    ABSENT, ASKS, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
+    find, finish, hash_of, seen, store, touch as refresh, unseen, value_at
 )
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
 
@@ -74,7 +74,7 @@ cdef int to_reading(object number, Reading *reading) except -1:
 
 @cython.no_gc_clear
 cdef class TTLCache(LRUCache):
-    """TTLCache(maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None)
+    """TTLCache(maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None, **options)
 --
 
     An LRU cache whose entries also die, `ttl` after they were written.
@@ -82,7 +82,7 @@ cdef class TTLCache(LRUCache):
     `fastcore.cache.TTLCache` documents it, and adds what both twins share.
     """
 
-    def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None):
+    def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None, **options):
         cdef double spread = jitter
         cdef Span span = [False, False, 0, 0]
         cdef object default_timer = monotonic, default_rng = random.random
@@ -105,6 +105,7 @@ cdef class TTLCache(LRUCache):
             self.extends = touch == "access"
             self.ttl_given = ttl
         self.parse(ttl, &self.span)
+        self.equip(options)
 
     def __dealloc__(self):
         PyMem_Free(self.timers)
@@ -243,7 +244,7 @@ cdef class TTLCache(LRUCache):
     cdef int sweep(self, uint64_t now, list trash) except -1:
         cdef uint32_t slot = wheel_due(&self.wheel, self.timers, now)
         while slot:
-            self.discard(slot, trash)
+            self.discard(slot, trash, "expired")
             self.counters.expirations += 1
             slot = wheel_due(&self.wheel, self.timers, now)
         return 0
@@ -270,9 +271,10 @@ cdef class TTLCache(LRUCache):
         if ttl is not ...:
             self.parse(ttl, &span)
         hash = hash_of(key)
-        if self.flags & WEIGHS:
-            weight = self.weigh(value)
+        if self.flags & (WEIGHS | LISTENS):
             trash = []
+            if self.flags & WEIGHS:
+                weight = self.weigh(value)
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.spread and mode != RESTORE:
@@ -290,19 +292,22 @@ cdef class TTLCache(LRUCache):
                 if wheel_due(&self.wheel, self.timers, now):
                     if trash is None:
                         trash = []
+                        self.intact()   # again: making a list may run the collector, and so user code
                     self.sweep(now, trash)
                 expires = self.deadline(now, &span)
                 if weight > self.limit or expires <= now:
                     if load is None or not load.fenced:
-                        self.take(key, now, &gone)
+                        self.take(key, now, &gone, trash)
                 elif mode != ABSENT or not find(self, key, hash):
                     slot = self.put(key, value, weight, hash, load, &gone, trash)
                     if slot:
                         self.arm(<uint32_t>slot, expires)
                         if self.extends:
                             self.spans[slot] = self.span if mode == RESTORE else span
+                if trash is not None:
+                    self.announce(trash)
         finally:
-            drop(&gone)
+            self.release(&gone, trash)
         return slot != 0
 
     # -- writing: the common case of `write` ---------------------------------------------------------------------------
@@ -354,14 +359,16 @@ cdef class TTLCache(LRUCache):
         cdef Reading reading = [False, 0, 0]
         cdef int64_t slot
         cdef uint64_t now, expires
+        cdef uint32_t hash = hash_of(key)
         if self.injected:
             self.read_timer(&reading)
         found[0] = False
         with cython.critical_section(self):
-            slot = find(self, key, hash_of(key))
+            slot = find(self, key, hash)
             if slot:
                 now = self.settle(&reading)
                 if now < self.timers[slot].expires:
+                    seen(self, hash, <uint32_t>slot)
                     self.counters.hits += 1
                     refresh(self, <uint32_t>slot)
                     if self.extends:
@@ -370,7 +377,9 @@ cdef class TTLCache(LRUCache):
                             self.arm(<uint32_t>slot, expires)
                     found[0] = True
                     return value_at(self, <uint32_t>slot)
+                unseen(self, hash)
                 self.counters.expired += 1
+            seen(self, hash, 0)
             self.counters.misses += 1
         return None
 
@@ -411,15 +420,18 @@ cdef class TTLCache(LRUCache):
                     at = encode_float(reading.seconds)
                 for slot in range(<uint32_t>ROOTS, self.table.used):
                     if self.table.slots[slot].prev != FREE and at >= self.timers[slot].expires:
-                        self.discard(slot, trash)
+                        self.discard(slot, trash, "expired")
                         self.counters.expirations += 1
-        return list(zip(trash[::2], trash[1::2]))
+            self.announce(trash)
+        dead = list(zip(trash[::3], trash[1::3]))
+        finish(self, trash)
+        return dead
 
     def _config(self):
         """The constructor's arguments, positional and by name."""
         timer = self.hooks[TIMER] if self.injected else None
-        arguments, _ = LRUCache._config(self)
-        named = {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
+        arguments, named = LRUCache._config(self)
+        named |= {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
         return (arguments[0], self.ttl, timer, arguments[1]), named
 
     def _check(self):

@@ -10,9 +10,11 @@ displaced key or value is dropped.
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from threading import RLock
+from contextlib import contextmanager
 from types import GenericAlias
 from typing import Any
+
+from fastcore._py.listeners import Gone, Listeners, Section
 
 QUIET, STRICT, ABSENT, RESTORE = range(4)
 
@@ -72,9 +74,11 @@ class LRUCache:
         "_flights",
         "_fractions",
         "_getsizeof",
+        "_listeners",
         "_lock",
         "_main",
         "_maxsize",
+        "_options",
         "_overrides",
         "_pinned",
         "_total",
@@ -82,8 +86,9 @@ class LRUCache:
         "_weighs",
     )
 
-    def __init__(self, maxsize: float, getsizeof: Callable[[Any], float] | None = None) -> None:
+    def __init__(self, maxsize: float, getsizeof: Callable[[Any], float] | None = None, **options: Any) -> None:
         self._configure(maxsize, getsizeof)
+        self._equip(options)
 
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias:
@@ -98,7 +103,7 @@ class LRUCache:
     def _dead(self, entry: Entry, now: float) -> bool:
         return False
 
-    def _sweep(self, now: float, trash: list[object]) -> None:
+    def _sweep(self, now: float, trash: Gone) -> None:
         pass
 
     def _forget(self) -> None:
@@ -119,7 +124,8 @@ class LRUCache:
         own = next(c for c in type(self).__mro__ if c.__module__.startswith("fastcore._py."))
         names = ("__getitem__", "__contains__", "__setitem__", "__delitem__", "popitem", "getsizeof")
         self._overrides = frozenset(n for n in names if getattr(type(self), n) is not getattr(own, n))
-        self._lock = RLock()
+        self._lock = Section(type(self).__name__)
+        self._listeners: Listeners | None = None
         self._buckets: dict[int, list[Entry]] = {}
         self._main: OrderedDict[Entry, None] = OrderedDict()
         self._pinned: OrderedDict[Entry, None] = OrderedDict()
@@ -131,6 +137,28 @@ class LRUCache:
         self._weighs = getsizeof is not None or "getsizeof" in self._overrides
         self._fractions = False
         self._counters = dict.fromkeys(COUNTERS, 0)
+
+    def _equip(self, options: dict[str, Any]) -> None:
+        """Take up the options that every cache has, the last step of the constructor."""
+        self._options = dict(options)
+        on_removal, on_eviction = options.pop("on_removal", None), options.pop("on_eviction", None)
+        if options:
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(options))!r}")
+        if on_removal is not None or on_eviction is not None:
+            self._listeners = Listeners(on_removal, on_eviction)
+
+    @contextmanager
+    def _operation(self) -> Iterator[Gone]:
+        """The lock, and a list for what goes, which is dropped and told to listeners afterwards."""
+        gone: Gone = []
+        try:
+            with self._lock:
+                yield gone
+                if self._listeners is not None:
+                    self._listeners.announce(self._lock, gone)
+        finally:
+            if self._listeners is not None:
+                self._listeners.notify(gone)
 
     def _ring(self, entry: Entry) -> OrderedDict[Entry, None]:
         return self._main if entry.weight else self._pinned
@@ -145,14 +173,14 @@ class LRUCache:
         """The entry to go first."""
         return next(iter(self._main or self._pinned), None)
 
-    def _reuse(self, entry: Entry, weight: float, trash: list[object]) -> None:
+    def _reuse(self, entry: Entry, weight: float, trash: Gone) -> None:
         """`entry` is set again, at `weight`."""
         del self._ring(entry)[entry]
         self._total += weight - entry.weight
         entry.weight = weight
         self._ring(entry)[entry] = None
 
-    def _admit(self, entry: Entry, trash: list[object]) -> None:
+    def _admit(self, entry: Entry, trash: Gone) -> None:
         """Make room for a new `entry`, where that is done beforehand."""
         if not self._weighs and self._total + 1 > self._maxsize:
             self._shrink(trash, self._maxsize - 1)
@@ -204,7 +232,7 @@ class LRUCache:
         self._total += entry.weight
         self._version += 1
 
-    def _detach(self, entry: Entry, trash: list[object]) -> None:
+    def _detach(self, entry: Entry, trash: Gone, cause: str = "size") -> None:
         """Take an entry out and keep what it held in `trash`, which the caller drops after the lock."""
         bucket = self._buckets[entry.hash]
         del bucket[next(i for i, e in enumerate(bucket) if e is entry)]
@@ -215,9 +243,9 @@ class LRUCache:
         # No drift from fractions: what is pinned weighs nothing.
         self._total = self._total - entry.weight if any(r for r in self._rings() if r is not self._pinned) else 0
         self._version += 1
-        trash.append(entry)
+        trash.append((entry.key, entry.value, cause))
 
-    def _shrink(self, trash: list[object], limit: float) -> None:
+    def _shrink(self, trash: Gone, limit: float) -> None:
         """Evict the least recently used until the rest fits into `limit`."""
         while self._total > limit and self._main:
             self._detach(next(iter(self._main)), trash)
@@ -236,14 +264,14 @@ class LRUCache:
             self.popitem()
 
     def _put(
-        self, key: Hashable, value: object, weight: float, hash: int, load: Load | None, trash: list[object]
+        self, key: Hashable, value: object, weight: float, hash: int, load: Load | None, trash: Gone
     ) -> Entry | None:
         """Store an entry that fits, fence a load of its key; None if `load` is itself fenced."""
         entry, flight = self._locate(key, hash)
         if load is not None and load.fenced:
             return None
         if entry is not None:
-            trash.append(entry.value)
+            trash.append((entry.key, entry.value, "replaced"))
             entry.value = value
             self._reuse(entry, weight, trash)
             self._counters["updates"] += 1
@@ -259,7 +287,7 @@ class LRUCache:
         self._shrink(trash, self._maxsize)
         return entry
 
-    def _take(self, key: Hashable, now: float, trash: list[object]) -> Entry | None:
+    def _take(self, key: Hashable, now: float, trash: Gone) -> Entry | None:
         """Remove the entry of `key` and fence its load; the entry if it was alive."""
         entry, flight = self._locate(key, hash(key))
         if flight is not None:
@@ -267,7 +295,7 @@ class LRUCache:
         if entry is None:
             return None
         dead = self._dead(entry, now)
-        self._detach(entry, trash)
+        self._detach(entry, trash, "expired" if dead else "explicit")
         self._changes += 1
         self._counters["expirations" if dead else "removals"] += 1
         return None if dead else entry
@@ -285,8 +313,7 @@ class LRUCache:
         self._refuse_large(weight, mode)
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
-        trash: list[object] = []
-        with self._lock:
+        with self._operation() as trash:
             if weight > self._maxsize:
                 if load is None or not load.fenced:
                     self._take(key, 0, trash)
@@ -336,8 +363,10 @@ class LRUCache:
             entry = self._find(key, hash(key))
             return entry is not None and not self._dead(entry, now)
 
-    def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
-        """A dict of those `keys` that are there, each read as by `get`."""
+    def get_many(self, keys: Iterable[Any], /, bulk_loader: Any = None) -> dict[Any, Any]:
+        """A dict of those `keys` that are there, each read as by `get`; with `bulk_loader`, of those it brings too."""
+        if bulk_loader is not None:
+            return self._load_many(keys, bulk_loader)  # type: ignore[attr-defined,no-any-return]
         found = {}
         absent = object()
         for key in keys:
@@ -384,9 +413,8 @@ class LRUCache:
                 del self[key]
                 return value
         else:
-            trash: list[object] = []
             now = self._read_clock()
-            with self._lock:
+            with self._operation() as trash:
                 entry = self._take(key, now, trash)
             if entry is not None:
                 return entry.value
@@ -396,13 +424,12 @@ class LRUCache:
 
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return the `(key, value)` that is to be evicted first; KeyError if the cache is empty."""
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             self._sweep(now, trash)
             entry = self._oldest()
             if entry is not None and "__delitem__" not in self._overrides:
-                self._detach(entry, trash)
+                self._detach(entry, trash, "explicit")
                 self._changes += 1
                 self._counters["removals"] += 1
         if entry is None:
@@ -414,25 +441,23 @@ class LRUCache:
 
     def invalidate(self, key: Any, /) -> bool:
         """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             return self._take(key, now, trash) is not None
 
     def invalidate_prefix(self, prefix: str | bytes, /) -> int:
         """Remove the str (or bytes) keys that begin with `prefix` and fence their loads; the number removed. O(n)."""
         if not isinstance(prefix, (str, bytes)):
             raise TypeError(f"prefix must be str or bytes, got {type(prefix).__name__}")
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             self._sweep(now, trash)
             for key, load in self._flights.items():
                 if _begins(key, prefix):
                     load.fenced = True
             doomed = [e for ring in self._rings() for e in ring if _begins(e.key, prefix)]
             for entry in doomed:
-                self._detach(entry, trash)
+                self._detach(entry, trash, "explicit")
             self._counters["removals"] += len(doomed)
             self._changes += len(doomed)
         return len(doomed)
@@ -443,15 +468,14 @@ class LRUCache:
 
     def clear(self) -> None:
         """Remove every entry; no load that is in flight will be stored."""
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             for load in self._flights.values():
                 load.fenced = True
             self._sweep(now, trash)
             entries = self._all()
             for entry in entries:
-                self._detach(entry, trash)
+                self._detach(entry, trash, "explicit")
             self._forget()
             self._counters["removals"] += len(entries)
             self._changes += 1
@@ -461,9 +485,8 @@ class LRUCache:
         """Change `maxsize`; what no longer fits is evicted at once, in the order of the policy."""
         if not maxsize >= 0:
             raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             self._maxsize = maxsize
             self._sweep(now, trash)
             self._shrink(trash, maxsize)
@@ -471,9 +494,8 @@ class LRUCache:
     # -- looking at the whole
 
     def __len__(self) -> int:
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             self._sweep(now, trash)
             return sum(map(len, self._rings()))
 
@@ -521,9 +543,8 @@ class LRUCache:
 
     def _entries(self) -> list[tuple[Any, ...]]:
         """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
-        trash: list[object] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             self._sweep(now, trash)
             return [self._snapshot(e, now) for e in self._all()]
 
@@ -534,7 +555,7 @@ class LRUCache:
 
     def _config(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The constructor's arguments, positional and by name."""
-        return (self._maxsize, self._getsizeof), {}
+        return (self._maxsize, self._getsizeof), dict(self._options)
 
     def _counts(self, reset: bool = False, /) -> tuple[Any, ...]:
         """All counters, the number of entries, their size and maxsize, at one instant; then start again from zero."""

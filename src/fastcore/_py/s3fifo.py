@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+from fastcore._py.listeners import Gone
 from fastcore._py.lru import Entry
 from fastcore._py.ttl import TTLCache
 
@@ -48,8 +49,9 @@ class S3FIFOCache(TTLCache):
         jitter: float = 0.0,
         touch: str = "write",
         rng: Callable[[], float] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(maxsize, ttl, timer, getsizeof, jitter=jitter, touch=touch, rng=rng)
+        super().__init__(maxsize, ttl, timer, getsizeof, jitter=jitter, touch=touch, rng=rng, **options)
 
     def _configure(self, maxsize: float, getsizeof: Callable[[Any], float] | None) -> None:
         super()._configure(maxsize, getsizeof)
@@ -142,7 +144,7 @@ class S3FIFOCache(TTLCache):
     def _oldest(self) -> Entry | None:
         return self._victim() or next(iter(self._pinned), None)
 
-    def _shrink(self, trash: list[object], limit: float) -> None:
+    def _shrink(self, trash: Gone, limit: float) -> None:
         """Evict until the rest fits into `limit`."""
         if self._divided != self._maxsize:
             self._divide()
@@ -157,19 +159,19 @@ class S3FIFOCache(TTLCache):
             self._counters["evictions"] += 1
             self._changes += 1
 
-    def _detach(self, entry: Entry, trash: list[object]) -> None:
+    def _detach(self, entry: Entry, trash: Gone, cause: str = "size") -> None:
         if entry.place & YOUNG:
             self._small_total = self._small_total - entry.weight if len(self._small) > 1 else 0
-        super()._detach(entry, trash)
+        super()._detach(entry, trash, cause)
 
-    def _admit(self, entry: Entry, trash: list[object]) -> None:
+    def _admit(self, entry: Entry, trash: Gone) -> None:
         known = self._exorcise(entry.hash)
         self._shrink(trash, self._maxsize - entry.weight)
         if entry.weight and not known and (self._evicted or self._small_total < self._limits[0]):
             entry.place = YOUNG
             self._small_total += entry.weight
 
-    def _reuse(self, entry: Entry, weight: float, trash: list[object]) -> None:
+    def _reuse(self, entry: Entry, weight: float, trash: Gone) -> None:
         self._use(entry)
         if weight == entry.weight:
             return

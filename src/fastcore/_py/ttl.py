@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from fastcore._py.listeners import Gone
 from fastcore._py.lru import ABSENT, RESTORE, Entry, Load, LRUCache
 
 NS_PER_S = 1_000_000_000
@@ -50,6 +51,7 @@ class TTLCache(LRUCache):
         jitter: float = 0.0,
         touch: str = "write",
         rng: Callable[[], float] | None = None,
+        **options: Any,
     ) -> None:
         if not 0 <= jitter < 1:
             raise ValueError(f"jitter must be at least 0 and less than 1, got {jitter!r}")
@@ -68,6 +70,7 @@ class TTLCache(LRUCache):
         self._spread = jitter
         self._extends = touch == "access"
         self._ttl = ttl
+        self._equip(options)
 
     # -- time
 
@@ -122,15 +125,15 @@ class TTLCache(LRUCache):
             self._heap = [place for place in self._heap if place[1] in self._due]
             heapq.heapify(self._heap)
 
-    def _detach(self, entry: Entry, trash: list[object]) -> None:
-        super()._detach(entry, trash)
+    def _detach(self, entry: Entry, trash: Gone, cause: str = "size") -> None:
+        super()._detach(entry, trash, cause)
         self._due.pop(entry.seq, None)
 
-    def _sweep(self, now: float, trash: list[object]) -> None:
+    def _sweep(self, now: float, trash: Gone) -> None:
         while self._heap and self._heap[0][0] <= now:
             entry = self._due.get(heapq.heappop(self._heap)[1])
             if entry is not None:
-                self._detach(entry, trash)
+                self._detach(entry, trash, "expired")
                 self._counters["expirations"] += 1
 
     def _lifetime(self, entry: Entry, now: float) -> float | None:
@@ -150,8 +153,7 @@ class TTLCache(LRUCache):
         reading = self._read_timer()
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
-        trash: list[object] = []
-        with self._lock:
+        with self._operation() as trash:
             self._floats |= fraction
             now = self._settle(reading)
             self._sweep(now, trash)
@@ -201,22 +203,22 @@ class TTLCache(LRUCache):
 
     def expire(self, time: Any = None) -> list[tuple[Any, Any]]:
         """Remove what is dead, now or (in O(n)) at `time`, and return it as a list of `(key, value)`."""
-        trash: list[Any] = []
         now = self._read_clock()
-        with self._lock:
+        with self._operation() as trash:
             if time is None:
                 self._sweep(now, trash)
             else:
                 at = int(time * 1e9) if self._in_ns else time
                 for entry in self._all():
                     if at >= entry.expires:
-                        self._detach(entry, trash)
+                        self._detach(entry, trash, "expired")
                         self._counters["expirations"] += 1
-        return [(entry.key, entry.value) for entry in trash]
+        return [(key, value) for key, value, _ in trash]
 
     def _config(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The constructor's arguments, positional and by name."""
-        named = {"jitter": self._spread, "touch": "access" if self._extends else "write", "rng": self._rng}
+        named: dict[str, Any] = {"jitter": self._spread, "touch": "access" if self._extends else "write"}
+        named |= {"rng": self._rng, **self._options}
         return (self._maxsize, self._ttl, None if self._in_ns else self._timer, self._getsizeof), named
 
     def _check(self) -> list[Any]:

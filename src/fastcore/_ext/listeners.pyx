@@ -1,0 +1,90 @@
+# cython: freethreading_compatible=True
+"""Who is told that entries have gone from a cache, and why: `explicit`, `replaced`, `size` or `expired`.
+
+What an operation removes it notes in a list, three places an entry. `on_removal` hears of all of it after the
+critical section, in the thread that did it and before the operation returns. `on_eviction` hears of what the cache
+itself removed, at the end of the critical section, when the operation is complete but nobody has seen it yet: the cache
+has put an empty list in place of its entries, so every path into them comes to `wait`. There the thread that runs the
+listener gets ReentrancyError, and others wait until it has returned.
+
+User code runs in both listeners, and in the log handlers: the latter outside the section only, since handlers have locks
+of their own. While a listener runs no invariant of the cache is broken.
+"""
+
+from threading import Lock
+
+from fastcore.errors import ReentrancyError
+
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident() noexcept
+
+
+cdef class Listeners:
+    """The listeners of one cache."""
+
+    def __cinit__(self, on_removal, on_eviction):
+        for name, listener in (("on_removal", on_removal), ("on_eviction", on_eviction)):
+            if listener is not None and not callable(listener):
+                raise TypeError(f"{name} must be callable, got {listener!r}")
+        self.on_removal = on_removal
+        self.on_eviction = on_eviction
+        self.gate = Lock()
+        self.errors = []
+        self.nothing = []
+
+    cdef bint concerns(self, list gone) noexcept:
+        """Whether `on_eviction` has anything to hear of what is `gone`."""
+        cdef Py_ssize_t i
+        if self.on_eviction is not None:
+            for i in range(2, len(gone), 3):
+                if gone[i] == "size" or gone[i] == "expired":
+                    return True
+        return False
+
+    cdef int announce(self, list gone) except -1:
+        """Call `on_eviction`. In the section of the cache, which looks empty meanwhile."""
+        cdef Py_ssize_t i
+        self.teller = PyThread_get_thread_ident()
+        try:
+            # Others may hold the gate for a moment; whoever comes to the cache now waits there.
+            with self.gate:
+                for i in range(0, len(gone), 3):
+                    if gone[i + 2] == "size" or gone[i + 2] == "expired":
+                        try:
+                            self.on_eviction(gone[i], gone[i + 1], gone[i + 2])
+                        except Exception as error:
+                            self.errors.append(error)
+        finally:
+            self.teller = 0
+        return 0
+
+    cdef int wait(self, object cache) except -1:
+        """Return when no `on_eviction` runs; ReentrancyError in the thread that runs it."""
+        if self.teller == PyThread_get_thread_ident():
+            raise ReentrancyError(f"on_eviction of this {type(cache).__name__} called it; use on_removal for that")
+        with self.gate:
+            pass
+        return 0
+
+    cdef int notify(self, list gone) except -1:
+        """Call `on_removal`, and log what listeners raised. With no section held."""
+        cdef Py_ssize_t i
+        while self.errors:
+            try:
+                error = self.errors.pop(0)
+            except IndexError:      # another thread was faster
+                break
+            report("on_eviction", error)
+        if self.on_removal is not None:
+            for i in range(0, len(gone), 3):
+                try:
+                    self.on_removal(gone[i], gone[i + 1], gone[i + 2])
+                except Exception as error:
+                    report("on_removal", error)
+        return 0
+
+
+cdef int report(str name, object error) except -1:
+    import logging      # here, since few programs need it: it costs 10 ms
+    logging.getLogger("fastcore.cache").error("%s raised %r", name, error, exc_info=error)
+    return 0
