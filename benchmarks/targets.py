@@ -39,6 +39,7 @@ TARGETS = (
     Target("@cached hit", 1.2, "functools.lru_cache"),
     Target("token bucket allow", 2.5, "x"),
     Target("token bucket allow", 1, "Go x/time/rate"),
+    Target("token bucket allow, from C", 10, "ns", above="a clock reading"),
     Target("keyed bucket allow, 10,000 keys", 1 / 8, "token-bucket"),
     Target("breaker around a no-op, call", 30, "ns", above="the bare no-op"),
     Target("breaker around a no-op, call", 1, "Go gobreaker"),

@@ -2,9 +2,9 @@
 # those. docs/cimport.md describes it.
 #
 # The classes are opaque, so that their layout is nobody's business. What may not change is the name and the type of
-# each function: when a module that was built with this file is imported, Cython compares them, and raises ImportError or
-# TypeError if one is missing or another. It also asks for `fastcore_api_1`, used or not: an incompatible change of what
-# a function means gives that another number.
+# each function: when a module that was built with this file is imported, Cython compares them, and raises ImportError
+# or TypeError if one is missing or another. It also asks for `fastcore_api_1`, used or not: an incompatible change of
+# what a function means gives that another number.
 #
 # All functions are called with the GIL (or, without one, an attached thread). They pass on what the methods raise.
 from libc.stdint cimport int64_t

@@ -1,1 +1,3 @@
 # Only for cimport: see capi.pxd.
+
+__pyx_capi__: dict[str, object]
