@@ -22,7 +22,7 @@ from cpython.ref cimport Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fabs
 
-from fastcore._ext.collector cimport may_cycle, unwalk
+from fastcore._ext.collector cimport may_cycle
 from fastcore._ext.listeners cimport note
 from fastcore._ext.sampler cimport samples
 from fastcore._ext.ring cimport (
@@ -340,13 +340,6 @@ cdef class Slots:
                 require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
                 require(self.total <= self.limit, "over maxsize")
         return keys
-
-
-cdef list no_items():
-    """The list of a cache without entries."""
-    cdef list items = [None] * (2 * ROOTS)
-    unwalk(items)
-    return items
 
 
 cdef int64_t enter(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
