@@ -16,6 +16,7 @@ ROWS = [
     ("TTLGetHit", "TTL get hit", "Go expirable"),
     ("TokenBucketAllow", "token bucket allow", "Go x/time/rate"),
     ("BreakerNoop", "breaker around a no-op, call", "Go gobreaker"),
+    ("PoolTurn", "pool acquire + release", "Go sync.Pool"),
     ("QueueTurn", "queue add + get + done", "Go client-go"),
 ]
 

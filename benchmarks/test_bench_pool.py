@@ -31,7 +31,7 @@ def test_turn_of_a_deque(benchmark: Any) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        pytest.param(ext, marks=pytest.mark.subject(TURN, "fastcore", target="<= 2 x deque")),
+        pytest.param(ext, marks=pytest.mark.subject(TURN, "fastcore")),
         pytest.param(py, marks=pytest.mark.subject(TURN, "fastcore twin")),
     ],
 )

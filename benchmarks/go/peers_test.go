@@ -4,6 +4,7 @@ package peers
 
 import (
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,14 @@ func BenchmarkBreakerNoop(b *testing.B) {
 	b.ResetTimer()
 	for i := 0; i < b.N; i++ {
 		_, _ = breaker.Execute(noop)
+	}
+}
+
+func BenchmarkPoolTurn(b *testing.B) {
+	pool := sync.Pool{New: func() any { return new([1024]byte) }}
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		pool.Put(pool.Get())
 	}
 }
 
