@@ -1,6 +1,7 @@
 """The forms of a guarded call, and which of its ends count."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import inspect
@@ -527,6 +528,60 @@ class TestBlocks:
 
         asyncio.run(main())
         assert (breaker.state, breaker.stats().trials) == ("half_open", 0)
+
+    def test_async_generator_closed_early(self, impl, clock):
+        """CB6, CB10: by aclose, by the end of its loop, or never begun: the permit is back and nothing counts."""
+        breaker = half_open(impl, clock)
+
+        async def rows() -> AsyncIterator[int]:
+            with breaker:
+                for i in range(10):
+                    await asyncio.sleep(0)
+                    yield i
+
+        async def closed() -> None:
+            generator = rows()
+            assert await anext(generator) == 0
+            assert breaker.stats().trials == 1
+            await generator.aclose()
+
+        async def broken_off() -> None:
+            async with contextlib.aclosing(rows()) as generator:
+                async for i in generator:
+                    if i == 2:
+                        break
+
+        async def abandoned() -> None:
+            generators.append(rows())
+            assert await anext(generators[0]) == 0
+
+        async def not_begun() -> None:
+            await rows().aclose()
+
+        generators: list[Any] = []
+        for number, leave in enumerate((closed, broken_off, abandoned), start=1):
+            asyncio.run(leave())
+            stats = breaker.stats()
+            assert (stats.trials, stats.excluded, stats.in_flight, stats.state) == (0, number, 0, "half_open")
+        asyncio.run(not_begun())
+        assert breaker.stats().excluded == 3
+
+    def test_async_generator_that_fails(self, impl, clock):
+        """CB6: an error thrown into it is the end of its block."""
+        breaker = half_open(impl, clock)
+
+        async def rows() -> AsyncIterator[int]:
+            with breaker:
+                yield 1
+
+        async def work() -> None:
+            generator = rows()
+            await anext(generator)
+            with pytest.raises(OSError):
+                await generator.athrow(OSError())
+
+        asyncio.run(work())
+        assert (breaker.state, breaker.stats().trials) == ("open", 0)
 
     def test_slow_blocks(self, impl, clock):
         """CB17: the duration of a block is its own, nested or not."""

@@ -12,9 +12,8 @@ the object just released is idle, so that a pool in steady use does not.
 import logging
 import sys
 from collections import namedtuple
-from threading import RLock
 from types import GenericAlias
-from weakref import WeakSet
+from weakref import ref
 
 cimport cython
 from cpython.object cimport PyObject
@@ -35,9 +34,8 @@ PoolStats = namedtuple(
 )
 PoolStats.__doc__ = "What a pool holds and has done, at one moment."
 
-_pools = WeakSet()
-# Re-entrant: a finaliser that makes a pool may run between any two lines.
-_pools_lock = RLock()
+# A reference to every pool that is alive. Each operation on a set is atomic, also in the callback of a reference.
+_pools = set()
 
 
 def trim_all(*, bint drain=False):
@@ -45,10 +43,8 @@ def trim_all(*, bint drain=False):
 
     For a monitor of memory: `trim_all()` when memory gets short, `trim_all(drain=True)` when it is.
     """
-    pools = []
-    with _pools_lock:
-        pools = list(_pools)
-    return sum([pool.drain() if drain else pool.trim() for pool in pools])
+    pools = [found() for found in list(_pools)]
+    return sum([pool.drain() if drain else pool.trim() for pool in pools if pool is not None])
 
 
 cdef class _Pool:
@@ -389,11 +385,9 @@ cdef class ObjectPool(_Pool):
 
 
 def _register(pool):
-    with _pools_lock:
-        _pools.add(pool)
+    _pools.add(ref(pool, _pools.discard))
 
 
 def _forget(pool):
     """Leave a pool to the one that owns it."""
-    with _pools_lock:
-        _pools.discard(pool)
+    _pools.discard(ref(pool))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from types import GenericAlias, TracebackType
 from typing import Any, NamedTuple, final
-from weakref import WeakSet
+from weakref import ReferenceType, ref
 
 from fastcore._py.ages import Ages
 from fastcore._py.amounts import as_float, checked_time
@@ -41,9 +41,8 @@ def limit(name: str, value: int) -> int:
     return number
 
 
-_pools: WeakSet["_Pool"] = WeakSet()
-# Re-entrant: a finaliser that makes a pool may run between any two lines.
-_pools_lock = threading.RLock()
+# A reference to every pool that is alive. Each operation on a set is atomic, also in the callback of a reference.
+_pools: "set[ReferenceType[_Pool]]" = set()
 
 
 def trim_all(*, drain: bool = False) -> int:
@@ -51,15 +50,13 @@ def trim_all(*, drain: bool = False) -> int:
 
     For a monitor of memory: `trim_all()` when memory gets short, `trim_all(drain=True)` when it is.
     """
-    with _pools_lock:
-        pools = list(_pools)
-    return sum(pool.drain() if drain else pool.trim() for pool in pools)
+    pools = [found() for found in list(_pools)]
+    return sum(pool.drain() if drain else pool.trim() for pool in pools if pool is not None)
 
 
 def forget(pool: "_Pool") -> None:
     """Leave a pool to the one that owns it."""
-    with _pools_lock:
-        _pools.discard(pool)
+    _pools.discard(ref(pool))
 
 
 class _Pool:
@@ -84,8 +81,7 @@ class _Pool:
         self._out: dict[int, Handle] | None = {} if debug else None
         self._created = self._reused = self._released = 0
         self._full = self._oversized = self._failed = self._doubles = self._unused = 0
-        with _pools_lock:
-            _pools.add(self)
+        _pools.add(ref(self, _pools.discard))
 
     def _check(self, obj: Any) -> None:
         """Refuse an object of the wrong kind."""
