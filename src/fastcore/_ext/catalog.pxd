@@ -6,8 +6,8 @@
 #   spare     chain of entries to be used again
 #
 # Nothing here compares keys or counts references, so that nothing here runs user code.
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
 
 from fastcore._ext.levels cimport Lane, Level, lanes_free
 from fastcore._ext.link cimport Link
@@ -61,26 +61,26 @@ cdef struct Catalog:
 
 cdef inline Party* party_new() except NULL:
     """A party with one holder."""
-    cdef Party* party = <Party*>calloc(1, sizeof(Party))
+    cdef Party* party = <Party*>PyMem_Calloc(1, sizeof(Party))
     if party == NULL:
         raise MemoryError()
     party.holders = 1
     return party
 
 
-cdef inline void party_drop(Party* party) noexcept nogil:
+cdef inline void party_drop(Party* party) noexcept:
     party.holders -= 1
     if party.holders == 0:
         lanes_free(&party.lanes)
-        free(party)
+        PyMem_Free(party)
 
 
-cdef inline Entry** catalog_chain(Catalog* c, Py_hash_t hash) noexcept nogil:
+cdef inline Entry** catalog_chain(Catalog* c, Py_hash_t hash) noexcept:
     """Where the chain of `hash` begins. Multiplied, so that sequences of integers spread."""
     return &c.buckets[(<uint64_t>hash * <uint64_t>0x9E3779B97F4A7C15) >> c.shift]
 
 
-cdef inline void catalog_link(Catalog* c, Entry* entry) noexcept nogil:
+cdef inline void catalog_link(Catalog* c, Entry* entry) noexcept:
     cdef Entry** place = catalog_chain(c, entry.hash)
     while place[0] != NULL:
         place = &place[0].next
@@ -88,7 +88,7 @@ cdef inline void catalog_link(Catalog* c, Entry* entry) noexcept nogil:
     entry.next = NULL
 
 
-cdef inline bint catalog_crowded(Catalog* c) noexcept nogil:
+cdef inline bint catalog_crowded(Catalog* c) noexcept:
     """Whether the room is too small for one entry more, or much too large."""
     return c.size == c.room or (c.room > LEAST_ROOM and c.size < c.room >> 3)
 
@@ -102,14 +102,14 @@ cdef inline int catalog_fit(Catalog* c) except -1:
     while room <= c.size + (c.size >> 1):
         room <<= 1
         shift -= 1
-    buckets = <Entry**>calloc(room, sizeof(Entry*))
+    buckets = <Entry**>PyMem_Calloc(room, sizeof(Entry*))
     if buckets == NULL:
         raise MemoryError()
-    entries = <Entry**>realloc(c.entries, room * sizeof(Entry*))
+    entries = <Entry**>PyMem_Realloc(c.entries, room * sizeof(Entry*))
     if entries == NULL:
-        free(buckets)
+        PyMem_Free(buckets)
         raise MemoryError()
-    free(c.buckets)
+    PyMem_Free(c.buckets)
     c.buckets = buckets
     c.entries = entries
     c.room = room
@@ -127,7 +127,7 @@ cdef inline Entry* catalog_add(Catalog* c, Py_hash_t hash) except NULL:
         c.spare = entry.next
         c.spares -= 1
     else:
-        entry = <Entry*>calloc(1, sizeof(Entry))
+        entry = <Entry*>PyMem_Calloc(1, sizeof(Entry))
         if entry == NULL:
             raise MemoryError()
         entry.line.owner = entry.age.owner = entry.timer.owner = entry
@@ -139,7 +139,7 @@ cdef inline Entry* catalog_add(Catalog* c, Py_hash_t hash) except NULL:
     return entry
 
 
-cdef inline void catalog_keep(Catalog* c, Entry* entry) noexcept nogil:
+cdef inline void catalog_keep(Catalog* c, Entry* entry) noexcept:
     """Keep an entry that is nowhere linked to be used again, or free it."""
     if c.spares < LEAST_ROOM:
         entry.state = 0
@@ -147,10 +147,10 @@ cdef inline void catalog_keep(Catalog* c, Entry* entry) noexcept nogil:
         c.spare = entry
         c.spares += 1
     else:
-        free(entry)
+        PyMem_Free(entry)
 
 
-cdef inline Py_ssize_t catalog_remove(Catalog* c, Entry* entry) noexcept nogil:
+cdef inline Py_ssize_t catalog_remove(Catalog* c, Entry* entry) noexcept:
     """Take an entry out. Its slot goes to the entry of the last one, whose former slot is returned."""
     cdef Entry** place = catalog_chain(c, entry.hash)
     cdef Entry* last
@@ -168,17 +168,17 @@ cdef inline Py_ssize_t catalog_remove(Catalog* c, Entry* entry) noexcept nogil:
     return c.size
 
 
-cdef inline void catalog_free(Catalog* c) noexcept nogil:
+cdef inline void catalog_free(Catalog* c) noexcept:
     cdef Py_ssize_t i
     cdef Entry* entry
     for i in range(c.size):
         party_drop(c.entries[i].party)
-        free(c.entries[i])
+        PyMem_Free(c.entries[i])
     while c.spare != NULL:
         entry = c.spare
         c.spare = entry.next
-        free(entry)
-    free(c.entries)
-    free(c.buckets)
+        PyMem_Free(entry)
+    PyMem_Free(c.entries)
+    PyMem_Free(c.buckets)
     c.entries = c.buckets = NULL
     c.size = 0
