@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastcore._impl import IMPLEMENTATION
 from fastcore._version import __version__
-from fastcore.breaker import CircuitBreaker
+from fastcore.breaker import BreakerRegistry, CircuitBreaker
 from fastcore.cache import LoadingCache, LRUCache, S3FIFOCache, TTLCache, cached, cachedmethod
 from fastcore.diff import (
     Change,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMPLEMENTATION",
+    "BreakerRegistry",
     "BufferPool",
     "Change",
     "CircuitBreaker",
