@@ -89,6 +89,17 @@ class LoadingFlight(Flight):
             LOG.warning("loading %r failed%s", key, "" if old is None else "; the old value stays", exc_info=error)
         return ABSENT if old is None else old
 
+    def begin_reload(self, cache: Any, key: Any, envelope: Any) -> bool:
+        """Take up a reload that nobody waits for, unless it is not needed any more."""
+        self.background = True
+        begun = False
+        try:
+            begun = cache._begin_refresh(key, self, envelope)
+            return begun
+        finally:
+            if not begun:
+                self.abandon()
+
 
 class LoadingMethods(Generic[K, V]):
     """The half of LoadingCache that is written in Python; the other is a twin of `fastcore._py.loading`."""
@@ -347,25 +358,19 @@ class LoadingMethods(Generic[K, V]):
     def _reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> None:
         """Runs in a thread of the executor."""
         flight = self._flight_type()
-        flight.background = True
-        if self._this._begin_refresh(key, flight, envelope):
+        if flight.begin_reload(self, key, envelope):
             try:
                 run(self._this, flight, key, lambda key: self._fetch(key, loader), nullcontext())
             except Exception:
                 pass  # logged, and told to those who waited
-        else:
-            flight.abandon()
 
     def _start_reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> bool:
         """Runs in a thread with an event loop."""
         flight = self._flight_type()
-        flight.background = True
-        if self._this._begin_refresh(key, flight, envelope):
+        if flight.begin_reload(self, key, envelope):
             start(self._this, flight, key, lambda key: self._afetch(key, loader), nullcontext())
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
-        else:
-            flight.abandon()
         return True
 
     def _loader_for(self, loader: Callable[..., Any] | None) -> Callable[..., Any] | None:
