@@ -15,6 +15,7 @@ from fastcore._impl import strategic as _strategic
 
 __all__ = [
     "KUBERNETES",
+    "QUANTITIES",
     "Change",
     "Plan",
     "apply_json_patch",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 KUBERNETES = _diff.KUBERNETES
+QUANTITIES = _diff.QUANTITIES
 Change = _diff.Change
 Plan = _diff.Plan
 diff = _diff.diff

@@ -13,7 +13,7 @@ from cpython.dict cimport PyDict_CheckExact
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 
-from fastcore._ext.covers cimport covered
+from fastcore._ext.covers cimport DOUBTFUL, covered
 from fastcore._ext.document cimport (
     Py_LeaveRecursiveCall,
     check_key,
@@ -27,12 +27,13 @@ from fastcore._ext.document cimport (
     same_text,
 )
 from fastcore._ext.listmap cimport ignored, keyed_by, selector, step
+from fastcore._ext.quantity cimport is_quantity, same_amount
 
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
+__all__ = ["KUBERNETES", "QUANTITIES", "Change", "Plan", "covers", "diff", "plan"]
 
 KUBERNETES = {
     "claims": "name",
@@ -67,6 +68,61 @@ KUBERNETES = {
 A str is the field that names an item ("=": the item is its own name, so the list is a set); a tuple is fields that
 name it together, each a str or a pair of field and default; a list is alternatives, of which the first counts whose
 fields every item of both lists has, with no two items of a list the same.
+"""
+
+QUANTITIES = {
+    "*": (
+        "**.resources.limits.*",
+        "**.resources.requests.*",
+        "**.allocatedResources.*",
+        "**.resourceFieldRef.divisor",
+        "**.emptyDir.sizeLimit",
+        "**.spec.overhead.*",
+    ),
+    "CSIStorageCapacity": ("capacity", "maximumVolumeSize"),
+    "HorizontalPodAutoscaler": (
+        "**.target.averageValue",
+        "**.target.value",
+        "**.current.averageValue",
+        "**.current.value",
+        "spec.behavior.*.tolerance",
+    ),
+    "LimitRange": (
+        "spec.limits.*.default.*",
+        "spec.limits.*.defaultRequest.*",
+        "spec.limits.*.max.*",
+        "spec.limits.*.maxLimitRequestRatio.*",
+        "spec.limits.*.min.*",
+    ),
+    "Node": ("status.allocatable.*", "status.capacity.*"),
+    "PersistentVolume": ("spec.capacity.*",),
+    "PersistentVolumeClaim": ("status.capacity.*",),
+    "Pod": (
+        "status.nodeAllocatableResourceClaimStatuses.*.mapping.*.quantity",
+        "status.nodeAllocatableResourceClaimStatuses.*.overhead.*.perContainer",
+        "status.nodeAllocatableResourceClaimStatuses.*.overhead.*.perPod",
+    ),
+    "ResourceClaim": ("**.capacity.requests.*", "**.consumedCapacity.*"),
+    "ResourceClaimTemplate": ("**.capacity.requests.*",),
+    "ResourceQuota": ("spec.hard.*", "status.hard.*", "status.used.*"),
+    "ResourceSlice": (
+        "**.capacity.*.value",
+        "**.counters.*.value",
+        "**.requestPolicy.default",
+        "**.requestPolicy.validValues.*",
+        "**.requestPolicy.validRange.*",
+        "**.mapping.capacityMultiplier",
+        "**.mapping.deviceMultiplier",
+        "**.overhead.perContainer",
+        "**.overhead.perPod",
+    ),
+    "RuntimeClass": ("overhead.podFixed.*",),
+    "StatefulSet": ("**.status.capacity.*",),
+    "VolumeAttachment": ("spec.source.inlineVolumeSpec.capacity.*",),
+}
+"""Where quantities stand: kind ("*": any document) to patterns of paths.
+
+A pattern is a str with dots, or a tuple of elements; "*" is any one element, "**" in front any number of them.
 """
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -116,7 +172,7 @@ class Plan(NamedTuple):
     unchanged: list[Any]
 
 
-def diff(old, new, /, *, ignore=(), list_keys=None):
+def diff(old, new, /, *, ignore=(), list_keys=None, quantities=None):
     """What has to change in `old` to make it `new`; empty exactly when they are equal.
 
     Members are compared by name, in any order. A list that `list_keys` declares is compared by the keys of its items,
@@ -130,9 +186,12 @@ def diff(old, new, /, *, ignore=(), list_keys=None):
             removed above an ignored path is reported whole.
         list_keys: which lists are keyed, in the form of `KUBERNETES`; default (None): `KUBERNETES`. Use `{}` to
             compare every list by index.
+        quantities: where quantities stand, in the form of `QUANTITIES`; default (None): `QUANTITIES`. Two that are the
+            same amount (`500m` and `0.5`) are equal there. Use `{}` to compare them as text.
 
     Raises:
-        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore` or `list_keys`.
+        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore`, `list_keys` or
+            `quantities`.
         ValueError: an empty path in `ignore`.
         RecursionError: more than 256 levels, or a document that contains itself.
 
@@ -150,17 +209,20 @@ def diff(old, new, /, *, ignore=(), list_keys=None):
         add containers[name=log] None -> {'name': 'log', 'image': 'b:1'}
     """
     cdef _Walk walk = _Walk.__new__(_Walk)
+    cdef dict places = quantities_of(quantities)
     walk.list_keys = table_of(list_keys)
     walk.found = []
     walk.pair(old, new, None, ignored(ignore), 0)
     changes = []
     for op, path, was, now in walk.found:
         (<list>path).reverse()
+        if op == "change" and same_amount(was, now) and is_quantity(places, kind_of(old, new), <list>path):
+            continue
         changes.append(Change(op, tuple(<list>path), was, now))
     return changes
 
 
-def covers(live, desired, /, *, ignore=(), list_keys=None):
+def covers(live, desired, /, *, ignore=(), list_keys=None, quantities=None):
     """Whether `live` already says everything that `desired` says, so that writing `desired` would change nothing.
 
     Members that only `live` has (defaults, status, what others own) do not count. A null in `desired` asks for an
@@ -174,6 +236,7 @@ def covers(live, desired, /, *, ignore=(), list_keys=None):
         desired: the object as it should be; fields that are not set are not asked for.
         ignore: paths that need not be covered, as for `diff`.
         list_keys: which lists are keyed, as for `diff`.
+        quantities: where quantities stand, as for `diff`.
 
     Raises:
         What `diff` raises.
@@ -187,10 +250,10 @@ def covers(live, desired, /, *, ignore=(), list_keys=None):
         >>> covers(live, {"spec": {"replicas": 2}}), covers(live, {"spec": {"replicas": 3}})
         (True, False)
     """
-    return bool(covered(live, desired, None, ignored(ignore), table_of(list_keys), 0))
+    return covers_with(live, desired, ignored(ignore), table_of(list_keys), quantities_of(quantities))
 
 
-def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
+def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None, quantities=None):
     """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
 
     An object is unchanged when the current one `covers` the desired one; with `exact` when `diff` finds nothing.
@@ -200,6 +263,7 @@ def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
         exact: ask for equality, not for coverage.
         ignore: paths that do not count, as for `diff`.
         list_keys: which lists are keyed, as for `diff`.
+        quantities: where quantities stand, as for `diff`.
 
     Raises:
         What `diff` raises.
@@ -212,12 +276,13 @@ def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
         >>> plan({"a": {"n": 1}, "b": {"n": 1}, "c": {}}, {"a": {"n": 1}, "b": {"n": 2}, "d": {}})
         Plan(create=['d'], update=['b'], delete=['c'], unchanged=['a'])
     """
-    cdef _Walk walk
     cdef bint same
     for objects in (current, desired):
         if not isinstance(objects, Mapping):
             raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
+    ignore = list(ignore) if not isinstance(ignore, str) else ignore
     table, state, absent = table_of(list_keys), ignored(ignore), object()
+    places = quantities_of(quantities)
     result = Plan([], [], [], [])
     for key, wanted in desired.items():
         live = current.get(key, absent)
@@ -225,13 +290,9 @@ def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None):
             result.create.append(key)
             continue
         if exact:
-            walk = _Walk.__new__(_Walk)
-            walk.list_keys = table
-            walk.found = []
-            walk.pair(live, wanted, None, state, 0)
-            same = not walk.found
+            same = not diff(live, wanted, ignore=ignore, list_keys=table, quantities=places)
         else:
-            same = covered(live, wanted, None, state, table, 0)
+            same = covers_with(live, wanted, state, table, places)
         (result.unchanged if same else result.update).append(key)
     for key in current:
         if key not in desired:
@@ -383,3 +444,28 @@ cdef dict table_of(object list_keys):
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
     return list_keys if PyDict_CheckExact(list_keys) else dict(list_keys)
+
+
+cdef dict quantities_of(object quantities):
+    if quantities is None:
+        return QUANTITIES
+    if not isinstance(quantities, Mapping):
+        raise TypeError(f"quantities maps kinds to patterns of paths, not {type(quantities).__qualname__}")
+    return quantities if PyDict_CheckExact(quantities) else dict(quantities)
+
+
+cdef object kind_of(object one, object other):
+    """The kind of either document, None if they do not say it."""
+    for document in (other, one):
+        document = plain(document)
+        if PyDict_CheckExact(document) and (<dict>document).get("kind") is not None:
+            return (<dict>document)["kind"]
+    return None
+
+
+cdef bint covers_with(object live, object desired, list state, dict list_keys, dict quantities) except -1:
+    cdef int answer = covered(live, desired, None, state, list_keys, None, 0)
+    if answer == DOUBTFUL:
+        # Only now it is worth while to know where a value stands.
+        answer = covered(live, desired, None, state, list_keys, [(quantities, kind_of(live, desired))], 0)
+    return answer == 1

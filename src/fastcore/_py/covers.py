@@ -1,13 +1,23 @@
-"""Whether one document covers another."""
+"""Whether one document covers another.
+
+A trail is where quantities stand in a document of the kind, `(quantities, kind)`, and the path to where the walk is.
+"""
 
 from typing import Any
 
 from fastcore._py.document import MAX_DEPTH, check_key, plain, same_scalar, too_deep
 from fastcore._py.listmap import keyed_by, selector, step
+from fastcore._py.quantity import is_quantity, same_amount
 
 
 def covered(
-    live: Any, desired: Any, field: str | None, state: list[Any] | None, list_keys: dict[str, Any], depth: int
+    live: Any,
+    desired: Any,
+    field: str | None,
+    state: list[Any] | None,
+    list_keys: dict[str, Any],
+    trail: list[Any],
+    depth: int,
 ) -> bool:
     if live is desired:
         return True
@@ -15,16 +25,23 @@ def covered(
     if type(a) is list and type(b) is list:
         if depth == MAX_DEPTH:
             raise too_deep()
-        return covered_items(a, b, field, state, list_keys, depth + 1)
+        return covered_items(a, b, field, state, list_keys, trail, depth + 1)
     if type(a) is dict and type(b) is dict:
         if depth == MAX_DEPTH:
             raise too_deep()
-        return covered_members(a, b, state, list_keys, depth + 1)
-    return type(a) not in (dict, list) and type(b) not in (dict, list) and same_scalar(a, b)
+        return covered_members(a, b, state, list_keys, trail, depth + 1)
+    if type(a) in (dict, list) or type(b) in (dict, list):
+        return False
+    return same_scalar(a, b) or (same_amount(a, b) and is_quantity(*trail[0], trail[1:]))
 
 
 def covered_members(
-    a: dict[str, Any], b: dict[str, Any], state: list[Any] | None, list_keys: dict[str, Any], depth: int
+    a: dict[str, Any],
+    b: dict[str, Any],
+    state: list[Any] | None,
+    list_keys: dict[str, Any],
+    trail: list[Any],
+    depth: int,
 ) -> bool:
     inner = None
     for key, wanted in b.items():
@@ -34,8 +51,10 @@ def covered_members(
             if inner == []:
                 continue
         # A null asks for an absent or null member, so an absent one may be taken for null.
-        if not covered(a.get(key), wanted, key, inner, list_keys, depth):
+        trail.append(key)
+        if not covered(a.get(key), wanted, key, inner, list_keys, trail, depth):
             return False
+        trail.pop()
     return True
 
 
@@ -45,6 +64,7 @@ def covered_items(
     field: str | None,
     state: list[Any] | None,
     list_keys: dict[str, Any],
+    trail: list[Any],
     depth: int,
 ) -> bool:
     inner = None
@@ -57,8 +77,10 @@ def covered_items(
                 inner = step(state, i)
                 if inner == []:
                     continue
-            if not covered(a[i], b[i], None, inner, list_keys, depth):
+            trail.append(i)
+            if not covered(a[i], b[i], None, inner, list_keys, trail, depth):
                 return False
+            trail.pop()
         return True
     fields, live_tokens, desired_tokens = keyed
     live_items = dict(zip(live_tokens, a, strict=False))
@@ -68,6 +90,8 @@ def covered_items(
             inner = step(state, selector(fields, wanted))
             if inner == []:
                 continue
-        if token not in live_items or not covered(live_items[token], wanted, None, inner, list_keys, depth):
+        trail.append(token)
+        if token not in live_items or not covered(live_items[token], wanted, None, inner, list_keys, trail, depth):
             return False
+        trail.pop()
     return True

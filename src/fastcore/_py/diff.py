@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from fastcore._py.covers import covered
 from fastcore._py.document import ABSENT, MAX_DEPTH, check_key, equal, plain, same_scalar, too_deep
 from fastcore._py.listmap import Keyed, ignored, keyed_by, selector, step
+from fastcore._py.quantity import is_quantity, same_amount
 
-__all__ = ["KUBERNETES", "Change", "Plan", "covers", "diff", "plan"]
+__all__ = ["KUBERNETES", "QUANTITIES", "Change", "Plan", "covers", "diff", "plan"]
 
 KUBERNETES: dict[str, Any] = {
     "claims": "name",
@@ -43,6 +44,61 @@ KUBERNETES: dict[str, Any] = {
 A str is the field that names an item ("=": the item is its own name, so the list is a set); a tuple is fields that
 name it together, each a str or a pair of field and default; a list is alternatives, of which the first counts whose
 fields every item of both lists has, with no two items of a list the same.
+"""
+
+QUANTITIES: dict[str, Any] = {
+    "*": (
+        "**.resources.limits.*",
+        "**.resources.requests.*",
+        "**.allocatedResources.*",
+        "**.resourceFieldRef.divisor",
+        "**.emptyDir.sizeLimit",
+        "**.spec.overhead.*",
+    ),
+    "CSIStorageCapacity": ("capacity", "maximumVolumeSize"),
+    "HorizontalPodAutoscaler": (
+        "**.target.averageValue",
+        "**.target.value",
+        "**.current.averageValue",
+        "**.current.value",
+        "spec.behavior.*.tolerance",
+    ),
+    "LimitRange": (
+        "spec.limits.*.default.*",
+        "spec.limits.*.defaultRequest.*",
+        "spec.limits.*.max.*",
+        "spec.limits.*.maxLimitRequestRatio.*",
+        "spec.limits.*.min.*",
+    ),
+    "Node": ("status.allocatable.*", "status.capacity.*"),
+    "PersistentVolume": ("spec.capacity.*",),
+    "PersistentVolumeClaim": ("status.capacity.*",),
+    "Pod": (
+        "status.nodeAllocatableResourceClaimStatuses.*.mapping.*.quantity",
+        "status.nodeAllocatableResourceClaimStatuses.*.overhead.*.perContainer",
+        "status.nodeAllocatableResourceClaimStatuses.*.overhead.*.perPod",
+    ),
+    "ResourceClaim": ("**.capacity.requests.*", "**.consumedCapacity.*"),
+    "ResourceClaimTemplate": ("**.capacity.requests.*",),
+    "ResourceQuota": ("spec.hard.*", "status.hard.*", "status.used.*"),
+    "ResourceSlice": (
+        "**.capacity.*.value",
+        "**.counters.*.value",
+        "**.requestPolicy.default",
+        "**.requestPolicy.validValues.*",
+        "**.requestPolicy.validRange.*",
+        "**.mapping.capacityMultiplier",
+        "**.mapping.deviceMultiplier",
+        "**.overhead.perContainer",
+        "**.overhead.perPod",
+    ),
+    "RuntimeClass": ("overhead.podFixed.*",),
+    "StatefulSet": ("**.status.capacity.*",),
+    "VolumeAttachment": ("spec.source.inlineVolumeSpec.capacity.*",),
+}
+"""Where quantities stand: kind ("*": any document) to patterns of paths.
+
+A pattern is a str with dots, or a tuple of elements; "*" is any one element, "**" in front any number of them.
 """
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -93,7 +149,13 @@ class Plan(NamedTuple):
 
 
 def diff(
-    old: Any, new: Any, /, *, ignore: Iterable[Any] = (), list_keys: Mapping[str, Any] | None = None
+    old: Any,
+    new: Any,
+    /,
+    *,
+    ignore: Iterable[Any] = (),
+    list_keys: Mapping[str, Any] | None = None,
+    quantities: Mapping[str, Any] | None = None,
 ) -> list[Change]:
     """What has to change in `old` to make it `new`; empty exactly when they are equal.
 
@@ -108,9 +170,12 @@ def diff(
             removed above an ignored path is reported whole.
         list_keys: which lists are keyed, in the form of `KUBERNETES`; default (None): `KUBERNETES`. Use `{}` to
             compare every list by index.
+        quantities: where quantities stand, in the form of `QUANTITIES`; default (None): `QUANTITIES`. Two that are the
+            same amount (`500m` and `0.5`) are equal there. Use `{}` to compare them as text.
 
     Raises:
-        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore` or `list_keys`.
+        TypeError: a type that JSON does not have, a member name that is not str, or a bad `ignore`, `list_keys` or
+            `quantities`.
         ValueError: an empty path in `ignore`.
         RecursionError: more than 256 levels, or a document that contains itself.
 
@@ -127,13 +192,25 @@ def diff(
         change containers[name=web].image a:1 -> a:2
         add containers[name=log] None -> {'name': 'log', 'image': 'b:1'}
     """
-    walk = _Walk(_table(list_keys))
+    walk, places = _Walk(_table(list_keys)), _quantities(quantities)
     walk.pair(old, new, None, ignored(ignore), 0)
-    return [Change(op, tuple(reversed(path)), was, now) for op, path, was, now in walk.found]
+    changes = []
+    for op, path, was, now in walk.found:
+        path.reverse()
+        if op == "change" and same_amount(was, now) and is_quantity(places, _kind_of(old, new), path):
+            continue
+        changes.append(Change(op, tuple(path), was, now))
+    return changes
 
 
 def covers(
-    live: Any, desired: Any, /, *, ignore: Iterable[Any] = (), list_keys: Mapping[str, Any] | None = None
+    live: Any,
+    desired: Any,
+    /,
+    *,
+    ignore: Iterable[Any] = (),
+    list_keys: Mapping[str, Any] | None = None,
+    quantities: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether `live` already says everything that `desired` says, so that writing `desired` would change nothing.
 
@@ -148,6 +225,7 @@ def covers(
         desired: the object as it should be; fields that are not set are not asked for.
         ignore: paths that need not be covered, as for `diff`.
         list_keys: which lists are keyed, as for `diff`.
+        quantities: where quantities stand, as for `diff`.
 
     Raises:
         What `diff` raises.
@@ -161,7 +239,8 @@ def covers(
         >>> covers(live, {"spec": {"replicas": 2}}), covers(live, {"spec": {"replicas": 3}})
         (True, False)
     """
-    return covered(live, desired, None, ignored(ignore), _table(list_keys), 0)
+    trail = [(_quantities(quantities), _kind_of(live, desired))]
+    return covered(live, desired, None, ignored(ignore), _table(list_keys), trail, 0)
 
 
 def plan(
@@ -172,6 +251,7 @@ def plan(
     exact: bool = False,
     ignore: Iterable[Any] = (),
     list_keys: Mapping[str, Any] | None = None,
+    quantities: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
 
@@ -182,6 +262,7 @@ def plan(
         exact: ask for equality, not for coverage.
         ignore: paths that do not count, as for `diff`.
         list_keys: which lists are keyed, as for `diff`.
+        quantities: where quantities stand, as for `diff`.
 
     Raises:
         What `diff` raises.
@@ -197,7 +278,8 @@ def plan(
     for objects in (current, desired):
         if not isinstance(objects, Mapping):
             raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
-    table, state = _table(list_keys), ignored(ignore)
+    ignore = list(ignore) if not isinstance(ignore, str) else ignore
+    table, state, places = _table(list_keys), ignored(ignore), _quantities(quantities)
     result = Plan([], [], [], [])
     for key, wanted in desired.items():
         live = current.get(key, ABSENT)
@@ -205,11 +287,9 @@ def plan(
             result.create.append(key)
             continue
         if exact:
-            walk = _Walk(table)
-            walk.pair(live, wanted, None, state, 0)
-            same = not walk.found
+            same = not diff(live, wanted, ignore=ignore, list_keys=table, quantities=places)
         else:
-            same = covered(live, wanted, None, state, table, 0)
+            same = covered(live, wanted, None, state, table, [(places, _kind_of(live, wanted))], 0)
         (result.unchanged if same else result.update).append(key)
     result.delete.extend(key for key in current if key not in desired)
     return result
@@ -332,3 +412,20 @@ def _table(list_keys: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(list_keys, Mapping):
         raise TypeError(f"list_keys maps names of lists to key fields, not {type(list_keys).__qualname__}")
     return list_keys if type(list_keys) is dict else dict(list_keys)
+
+
+def _quantities(quantities: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if quantities is None:
+        return QUANTITIES
+    if not isinstance(quantities, Mapping):
+        raise TypeError(f"quantities maps kinds to patterns of paths, not {type(quantities).__qualname__}")
+    return quantities
+
+
+def _kind_of(one: Any, other: Any) -> Any:
+    """The kind of either document, None if they do not say it."""
+    for document in (other, one):
+        document = plain(document)
+        if type(document) is dict and document.get("kind") is not None:
+            return document["kind"]
+    return None
