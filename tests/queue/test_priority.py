@@ -1,5 +1,6 @@
 """Levels of priority, ageing, and turns between groups."""
 
+import random
 import weakref
 from collections import Counter
 from typing import Any
@@ -113,6 +114,33 @@ def test_aging_serves_every_second_get(impl: Any, clock: VirtualClock) -> None:
     assert got.index("low-2") == got.index("low-1") + 2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_starving_key_is_served_within_twice_the_depth(impl: Any, clock: VirtualClock, seed: int) -> None:
+    """WQ-12: whatever is added meanwhile, in however many levels."""
+    chance = random.Random(seed)
+    queue = impl.queue.WorkQueue(aging=10, clock=clock)
+    added: dict[int, int] = {}
+    limits: dict[int, int] = {}
+    starved = gets = 0
+    for key in range(3000):
+        priority = chance.choice([-100, -1, 0, 0, 0, 7]) if key < 200 else chance.choice([0, 7, key])
+        queue.add(key, priority)
+        added[key] = clock()
+        clock.advance(chance.choice([0.1, 1]))
+        if key % 30 == 0:
+            continue  # more comes in than goes out
+        for late in [k for k, at in added.items() if k not in limits and clock() - at > 10e9]:
+            limits[late] = gets + 2 * len(queue)
+        served = queue.get(timeout=0)
+        gets += 1
+        assert gets <= limits.get(served, gets)
+        starved += served in limits
+        del added[served]
+        assert all(gets <= limits[k] for k in added if k in limits)
+        queue.done(served)
+    assert starved > 500
+
+
 def test_without_aging_the_order_is_strict(impl: Any, clock: VirtualClock) -> None:
     queue = impl.queue.WorkQueue(aging=None, clock=clock)
     queue.add("low", -1)
@@ -139,6 +167,30 @@ def test_groups_take_turns(impl: Any) -> None:
     for workspace in ("big", "mid"):
         order = [i for w, i in got + rest if w == workspace]
         assert order == sorted(order)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_get_equal_shares_as_keys_come_and_go(impl: Any, seed: int) -> None:
+    """WQ-12: of any two groups that both have keys for a while, neither gets more than one turn more than the other."""
+    chance = random.Random(seed)
+    queue = impl.queue.WorkQueue(fair_by=lambda key: key[0])
+    waiting: Counter[int] = Counter()
+    turns: dict[tuple[int, int], Counter[int]] = {}
+    for i in range(2000):
+        group = min(chance.randrange(12), 5)
+        for j in range(chance.randrange(4)):
+            queue.add((group, i, j))
+            waiting[group] += 1
+        if not waiting.total():
+            continue
+        backlogged = {g for g, n in waiting.items() if n}
+        turns = {(a, b): turns.get((a, b), Counter()) for a in sorted(backlogged) for b in sorted(backlogged) if a < b}
+        key = queue.get(timeout=0)
+        queue.done(key)
+        waiting[key[0]] -= 1
+        for pair, served in turns.items():
+            served[key[0]] += 1
+            assert abs(served[pair[0]] - served[pair[1]]) <= 1, pair
 
 
 def test_groups_take_turns_within_a_level(impl: Any, clock: VirtualClock) -> None:
