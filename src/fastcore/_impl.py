@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from fastcore._ext import loading as loading
     from fastcore._ext import lru as lru
     from fastcore._ext import patch as patch
+    from fastcore._ext import plan as plan
     from fastcore._ext import pool as pool
     from fastcore._ext import queue as queue
     from fastcore._ext import quota as quota
     from fastcore._ext import registry as registry
     from fastcore._ext import s3fifo as s3fifo
+    from fastcore._ext import shadow as shadow
     from fastcore._ext import strategic as strategic
     from fastcore._ext import ttl as ttl
 
@@ -45,12 +47,14 @@ PRIMITIVES = frozenset(
         "loading",
         "lru",
         "patch",
+        "plan",
         "pool",
         "queue",
         "strategic",
         "quota",
         "registry",
         "s3fifo",
+        "shadow",
         "ttl",
     }
 )

@@ -11,6 +11,7 @@ from typing import Any
 from fastcore._impl import diff as _diff
 from fastcore._impl import fingerprint as _fingerprint
 from fastcore._impl import patch as _patch
+from fastcore._impl import plan as _plan
 from fastcore._impl import strategic as _strategic
 
 __all__ = [
@@ -36,10 +37,11 @@ __all__ = [
 KUBERNETES = _diff.KUBERNETES
 QUANTITIES = _diff.QUANTITIES
 Change = _diff.Change
-Plan = _diff.Plan
 diff = _diff.diff
 covers = _diff.covers
-plan = _diff.plan
+
+Plan = _plan.Plan
+plan = _plan.plan
 
 json_patch = _patch.json_patch
 apply_json_patch = _patch.apply_json_patch

@@ -99,8 +99,8 @@ def test_plan(impl):
     """Keys in the order of the desired mapping, what is to delete in that of the current one."""
     current = {"d2": {}, "same": {"n": 1, "default": 0}, "other": {"n": 1}, "d1": {}}
     desired = {"new": {}, "other": {"n": 2}, "same": {"n": 1}, "also": None}
-    result = impl.diff.plan(current, desired)
-    assert result == impl.diff.Plan(["new", "also"], ["other"], ["d2", "d1"], ["same"])
+    result = impl.plan.plan(current, desired)
+    assert result == impl.plan.Plan(["new", "also"], ["other"], ["d2", "d1"], ["same"])
     create, update, delete, unchanged = result
     assert (create, update, delete, unchanged) == (result.create, result.update, result.delete, result.unchanged)
 
@@ -108,14 +108,14 @@ def test_plan(impl):
 def test_plan_by_equality(impl):
     """With `exact` a field too many is a difference, unless it is ignored."""
     current, desired = {("ns", 1): {"n": 1, "extra": 0}}, {("ns", 1): {"n": 1}}
-    assert impl.diff.plan(current, desired).unchanged == [("ns", 1)]
-    assert impl.diff.plan(current, desired, exact=True).update == [("ns", 1)]
-    assert impl.diff.plan(current, desired, exact=True, ignore=["extra"]).unchanged == [("ns", 1)]
-    assert impl.diff.plan({1: {"env": [1]}}, {1: {"env": [1, 2]}}, list_keys={"env": "="}).update == [1]
+    assert impl.plan.plan(current, desired).unchanged == [("ns", 1)]
+    assert impl.plan.plan(current, desired, exact=True).update == [("ns", 1)]
+    assert impl.plan.plan(current, desired, exact=True, ignore=["extra"]).unchanged == [("ns", 1)]
+    assert impl.plan.plan({1: {"env": [1]}}, {1: {"env": [1, 2]}}, list_keys={"env": "="}).update == [1]
 
 
 def test_plan_wants_mappings(impl):
     for arguments in [([], {}), ({}, [])]:
         with pytest.raises(TypeError, match=r"^plan compares two mappings of key to object, not list$"):
-            impl.diff.plan(*arguments)
-    assert impl.diff.plan(MappingProxyType({"a": {}}), MappingProxyType({"a": {}})).unchanged == ["a"]
+            impl.plan.plan(*arguments)
+    assert impl.plan.plan(MappingProxyType({"a": {}}), MappingProxyType({"a": {}})).unchanged == ["a"]

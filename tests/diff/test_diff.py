@@ -200,7 +200,7 @@ def test_bad_ignore(impl, ignore, error, message):
             call({}, {}, ignore=ignore)
         assert str(caught.value) == message
     with pytest.raises(error):
-        impl.diff.plan({}, {}, ignore=ignore)
+        impl.plan.plan({}, {}, ignore=ignore)
 
 
 def test_change_is_a_tuple_that_people_can_read(impl):

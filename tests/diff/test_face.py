@@ -12,7 +12,7 @@ def test_public_names_are_those_of_the_primitives():
     public = {name: getattr(face, name) for name in face.__all__}
     primitives = {
         name: getattr(m, name)
-        for m in (_impl.diff, _impl.patch, _impl.strategic, _impl.fingerprint)
+        for m in (_impl.diff, _impl.patch, _impl.plan, _impl.strategic, _impl.fingerprint)
         for name in m.__all__
     }
     assert public.keys() == primitives.keys()
@@ -20,6 +20,12 @@ def test_public_names_are_those_of_the_primitives():
 
 
 def test_examples_in_docstrings(impl):
-    for module, examples in [(impl.diff, 9), (impl.patch, 8), (impl.strategic, 15), (impl.fingerprint, 6)]:
+    for module, examples in [
+        (impl.diff, 7),
+        (impl.plan, 2),
+        (impl.patch, 8),
+        (impl.strategic, 15),
+        (impl.fingerprint, 6),
+    ]:
         result = doctest.testmod(module)
         assert (result.failed, result.attempted) == (0, examples)

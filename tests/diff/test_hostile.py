@@ -17,7 +17,7 @@ def calls(impl, one, other):
     return [
         lambda: impl.diff.diff(one, other),
         lambda: impl.diff.covers(one, other),
-        lambda: impl.diff.plan({"k": one}, {"k": other}, exact=True),
+        lambda: impl.plan.plan({"k": one}, {"k": other}, exact=True),
         lambda: impl.patch.json_patch(one, other),
         lambda: impl.patch.merge_patch({"x": one}, {"x": other}),
         lambda: impl.patch.apply_merge_patch({}, other),

@@ -68,7 +68,7 @@ def test_the_same_amount(impl, one, other):
         assert impl.diff.diff(live, desired, ignore=outside) == []
         assert impl.diff.covers(live, desired, ignore=outside)
         for exact in (False, True):
-            assert impl.diff.plan({"k": live}, {"k": desired}, exact=exact, ignore=outside).unchanged == ["k"]
+            assert impl.plan.plan({"k": live}, {"k": desired}, exact=exact, ignore=outside).unchanged == ["k"]
         assert not impl.diff.covers(live, desired, ignore=outside, quantities={})
         assert len(impl.diff.diff(live, desired, ignore=outside, quantities={})) == 1
 

@@ -12,15 +12,18 @@ from diff.documents import documents, names, scalars, typed
 from fastcore._ext import diff as ext_diff
 from fastcore._ext import fingerprint as ext_fingerprint
 from fastcore._ext import patch as ext_patch
+from fastcore._ext import plan as ext_plan
 from fastcore._ext import strategic as ext_strategic
 from fastcore._py import diff as py_diff
 from fastcore._py import fingerprint as py_fingerprint
 from fastcore._py import patch as py_patch
+from fastcore._py import plan as py_plan
 from fastcore._py import strategic as py_strategic
 
 PAIRS = [
     (ext_diff, py_diff),
     (ext_patch, py_patch),
+    (ext_plan, py_plan),
     (ext_strategic, py_strategic),
     (ext_fingerprint, py_fingerprint),
 ]
@@ -73,7 +76,7 @@ def outcome(function, *args, **kwargs):
     return repr(typed(answer))
 
 
-@pytest.mark.parametrize(("ext", "py"), PAIRS, ids=["diff", "patch", "strategic", "fingerprint"])
+@pytest.mark.parametrize(("ext", "py"), PAIRS, ids=["diff", "patch", "plan", "strategic", "fingerprint"])
 def test_the_same_face(ext, py):
     assert ext.__all__ == py.__all__
     for name in ext.__all__:
@@ -101,8 +104,8 @@ def test_diff_and_covers_agree(old, new, ignore):
 @given(current=st.dictionaries(names, anything, max_size=4), desired=st.dictionaries(names, anything, max_size=4))
 def test_plans_agree(current, desired):
     for exact in (False, True):
-        assert outcome(ext_diff.plan, current, desired, exact=exact) == outcome(
-            py_diff.plan, current, desired, exact=exact
+        assert outcome(ext_plan.plan, current, desired, exact=exact) == outcome(
+            py_plan.plan, current, desired, exact=exact
         )
 
 

@@ -1,9 +1,8 @@
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["KUBERNETES", "QUANTITIES", "Change", "Plan", "covers", "diff", "plan"]
+__all__ = ["KUBERNETES", "QUANTITIES", "Change", "covers", "diff"]
 
-_K = TypeVar("_K", bound=Hashable)
 _Path = str | Sequence[Any]
 
 KUBERNETES: dict[str, Any]
@@ -16,12 +15,6 @@ class Change(NamedTuple):
     new: Any
     @property
     def where(self) -> str: ...
-
-class Plan(NamedTuple, Generic[_K]):
-    create: list[_K]
-    update: list[_K]
-    delete: list[_K]
-    unchanged: list[_K]
 
 def diff(
     old: Any,
@@ -41,13 +34,3 @@ def covers(
     list_keys: Mapping[str, Any] | None = None,
     quantities: Mapping[str, Any] | None = None,
 ) -> bool: ...
-def plan(
-    current: Mapping[_K, Any],
-    desired: Mapping[_K, Any],
-    /,
-    *,
-    exact: bool = False,
-    ignore: Iterable[_Path] = (),
-    list_keys: Mapping[str, Any] | None = None,
-    quantities: Mapping[str, Any] | None = None,
-) -> Plan[_K]: ...

@@ -1,10 +1,10 @@
 # cython: freethreading_compatible=True
-"""What differs between two documents, whether one covers the other, and what to do about a set of them.
+"""What differs between two documents, and whether one covers the other.
 
     diff:   pair(old, new) -> members | items -> pair ...      one walk, `is` first
             a change starts with an empty path, every level adds its element on the way back
 
-User code can run where document.pxd and listmap.pxd say, and in the mappings given to `plan` and as `list_keys`.
+User code can run where document.pxd, listmap.pxd and quantity.pxd say, and in a mapping given as `list_keys`.
 Nothing is held between the steps of a walk but references.
 """
 
@@ -33,7 +33,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["KUBERNETES", "QUANTITIES", "Change", "Plan", "covers", "diff", "plan"]
+__all__ = ["KUBERNETES", "QUANTITIES", "Change", "covers", "diff"]
 
 KUBERNETES = {
     "claims": "name",
@@ -160,18 +160,6 @@ class Change(NamedTuple):
         return "".join(parts)
 
 
-class Plan(NamedTuple):
-    """What turns the current objects into the desired ones: four lists of keys.
-
-    `create`, `update` and `unchanged` are in the order of the desired mapping, `delete` in that of the current one.
-    """
-
-    create: list[Any]
-    update: list[Any]
-    delete: list[Any]
-    unchanged: list[Any]
-
-
 def diff(old, new, /, *, ignore=(), list_keys=None, quantities=None):
     """What has to change in `old` to make it `new`; empty exactly when they are equal.
 
@@ -251,53 +239,6 @@ def covers(live, desired, /, *, ignore=(), list_keys=None, quantities=None):
         (True, False)
     """
     return covers_with(live, desired, ignored(ignore), table_of(list_keys), quantities_of(quantities))
-
-
-def plan(current, desired, /, *, bint exact=False, ignore=(), list_keys=None, quantities=None):
-    """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
-
-    An object is unchanged when the current one `covers` the desired one; with `exact` when `diff` finds nothing.
-
-    Args:
-        current, desired: mappings of any hashable key to documents.
-        exact: ask for equality, not for coverage.
-        ignore: paths that do not count, as for `diff`.
-        list_keys: which lists are keyed, as for `diff`.
-        quantities: where quantities stand, as for `diff`.
-
-    Raises:
-        What `diff` raises.
-
-    Complexity: O(total size).
-    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
-
-    Example:
-        >>> from fastcore.diff import plan
-        >>> plan({"a": {"n": 1}, "b": {"n": 1}, "c": {}}, {"a": {"n": 1}, "b": {"n": 2}, "d": {}})
-        Plan(create=['d'], update=['b'], delete=['c'], unchanged=['a'])
-    """
-    cdef bint same
-    for objects in (current, desired):
-        if not isinstance(objects, Mapping):
-            raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
-    ignore = list(ignore) if not isinstance(ignore, str) else ignore
-    table, state, absent = table_of(list_keys), ignored(ignore), object()
-    places = quantities_of(quantities)
-    result = Plan([], [], [], [])
-    for key, wanted in desired.items():
-        live = current.get(key, absent)
-        if live is absent:
-            result.create.append(key)
-            continue
-        if exact:
-            same = not diff(live, wanted, ignore=ignore, list_keys=table, quantities=places)
-        else:
-            same = covers_with(live, wanted, state, table, places)
-        (result.unchanged if same else result.update).append(key)
-    for key in current:
-        if key not in desired:
-            result.delete.append(key)
-    return result
 
 
 @cython.final

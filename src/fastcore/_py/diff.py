@@ -1,4 +1,4 @@
-"""What differs between two documents, whether one covers the other, and what to do about a set of them."""
+"""What differs between two documents, and whether one covers the other."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from fastcore._py.document import ABSENT, MAX_DEPTH, check_key, equal, plain, sa
 from fastcore._py.listmap import Keyed, ignored, keyed_by, selector, step
 from fastcore._py.quantity import is_quantity, same_amount
 
-__all__ = ["KUBERNETES", "QUANTITIES", "Change", "Plan", "covers", "diff", "plan"]
+__all__ = ["KUBERNETES", "QUANTITIES", "Change", "covers", "diff"]
 
 KUBERNETES: dict[str, Any] = {
     "claims": "name",
@@ -136,18 +136,6 @@ class Change(NamedTuple):
         return "".join(parts)
 
 
-class Plan(NamedTuple):
-    """What turns the current objects into the desired ones: four lists of keys.
-
-    `create`, `update` and `unchanged` are in the order of the desired mapping, `delete` in that of the current one.
-    """
-
-    create: list[Any]
-    update: list[Any]
-    delete: list[Any]
-    unchanged: list[Any]
-
-
 def diff(
     old: Any,
     new: Any,
@@ -241,58 +229,6 @@ def covers(
     """
     trail = [(_quantities(quantities), _kind_of(live, desired))]
     return covered(live, desired, None, ignored(ignore), _table(list_keys), trail, 0)
-
-
-def plan(
-    current: Mapping[Any, Any],
-    desired: Mapping[Any, Any],
-    /,
-    *,
-    exact: bool = False,
-    ignore: Iterable[Any] = (),
-    list_keys: Mapping[str, Any] | None = None,
-    quantities: Mapping[str, Any] | None = None,
-) -> Plan:
-    """Which objects to create, update, delete and leave alone: two mappings of key to object, compared by key.
-
-    An object is unchanged when the current one `covers` the desired one; with `exact` when `diff` finds nothing.
-
-    Args:
-        current, desired: mappings of any hashable key to documents.
-        exact: ask for equality, not for coverage.
-        ignore: paths that do not count, as for `diff`.
-        list_keys: which lists are keyed, as for `diff`.
-        quantities: where quantities stand, as for `diff`.
-
-    Raises:
-        What `diff` raises.
-
-    Complexity: O(total size).
-    Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
-
-    Example:
-        >>> from fastcore.diff import plan
-        >>> plan({"a": {"n": 1}, "b": {"n": 1}, "c": {}}, {"a": {"n": 1}, "b": {"n": 2}, "d": {}})
-        Plan(create=['d'], update=['b'], delete=['c'], unchanged=['a'])
-    """
-    for objects in (current, desired):
-        if not isinstance(objects, Mapping):
-            raise TypeError(f"plan compares two mappings of key to object, not {type(objects).__qualname__}")
-    ignore = list(ignore) if not isinstance(ignore, str) else ignore
-    table, state, places = _table(list_keys), ignored(ignore), _quantities(quantities)
-    result = Plan([], [], [], [])
-    for key, wanted in desired.items():
-        live = current.get(key, ABSENT)
-        if live is ABSENT:
-            result.create.append(key)
-            continue
-        if exact:
-            same = not diff(live, wanted, ignore=ignore, list_keys=table, quantities=places)
-        else:
-            same = covered(live, wanted, None, state, table, [(places, _kind_of(live, wanted))], 0)
-        (result.unchanged if same else result.update).append(key)
-    result.delete.extend(key for key in current if key not in desired)
-    return result
 
 
 class _Walk:
