@@ -7,6 +7,7 @@ hand it out: fresh zero pages that nobody touches are all but free.
 import time
 from collections.abc import Callable
 from configparser import ConfigParser
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -34,8 +35,18 @@ def timed(operation: Callable[[], object], count: int) -> int:
     return time.perf_counter_ns() - start
 
 
+def filled(ones: bytes, buffer: bytearray) -> None:
+    memoryview(buffer)[:] = ones
+
+
+def leased(lease: Callable[[int, str], Any], size: int, fill: bool = False) -> None:
+    with lease(size, "u1") as array:
+        if fill:
+            array.fill(1)
+
+
 def rows() -> list[tuple[str, Callable[[], object], Callable[[], object]]]:
-    """What is made, how to make it, and how to have it from a pool."""
+    """What is made, how to make it, and how to have it from a pool; "kept" is memory that the pool does not clear."""
     result: list[tuple[str, Callable[[], object], Callable[[], object]]] = []
 
     def add(name: str, make: Callable[[], Any], pool: Any, use: Callable[[Any], object] | None = None) -> None:
@@ -53,31 +64,22 @@ def rows() -> list[tuple[str, Callable[[], object], Callable[[], object]]]:
     add("BytesIO()", BytesIO, ObjectPool(BytesIO, reset=lambda b: (b.seek(0), b.truncate())))
     add("ConfigParser()", ConfigParser, ObjectPool(ConfigParser, reset=ConfigParser.clear))
     for size in SIZES:
-        ones = b"1" * size
-        pool = BufferPool(size, max_size=size)
-        add(f"bytearray({size})", lambda size=size: bytearray(size), pool)
-        add(
-            f"bytearray({size}), used",
-            lambda size=size: bytearray(size),
-            pool,
-            lambda b, ones=ones: b.__setitem__(slice(None), ones),
-        )
+        fill = partial(filled, b"1" * size)
+        for kind, clear in (("", True), (", kept", False)):
+            pool = BufferPool(size, max_size=size, clear=clear)
+            add(f"bytearray({size}){kind}", partial(bytearray, size), pool)
+            add(f"bytearray({size}){kind}, used", partial(bytearray, size), pool, fill)
     for size in SIZES:
-        arrays = BufferPool(0, max_size=size)
-
-        def lease(size: int = size, arrays: BufferPool = arrays, fill: bool = False) -> None:
-            with arrays.lease_array(size, "u1") as array:
-                if fill:
-                    array.fill(1)
-
-        result.append((f"numpy.empty({size}, u1)", lambda size=size: np.empty(size, "u1"), lease))
-        result.append(
-            (
-                f"numpy.zeros({size}, u1), used",
-                lambda size=size: np.zeros(size, "u1").fill(1),
-                lambda lease=lease: lease(fill=True),
+        for kind, clear in (("", True), (", kept", False)):
+            lease = BufferPool(0, max_size=size, clear=clear).lease_array
+            result.append((f"numpy.empty({size}){kind}", partial(np.empty, size, "u1"), partial(leased, lease, size)))
+            result.append(
+                (
+                    f"numpy.zeros({size}){kind}, used",
+                    lambda size=size: np.zeros(size, "u1").fill(1),
+                    partial(leased, lease, size, True),
+                )
             )
-        )
     return result
 
 

@@ -221,6 +221,7 @@ def test_one_that_is_held_is_found_again(impl):
     trip(held)
     trip(loose())
     assert registry.get("a") is held, "though nobody can make room for it"
+    assert registry.stats().overflowed == 1
     loose().reset()
     assert registry.get("a") is held
     gc.collect()

@@ -29,6 +29,34 @@ def test_a_buffer_is_zero_and_of_its_size(impl: Any) -> None:
     assert type(buffer) is bytearray
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_uncleared_buffers(impl: Any, debug: bool) -> None:
+    """PO1: `clear` is off: of their size, with what the last user left; nothing of other memory shows."""
+    pool = impl.buffers.BufferPool(8, clear=False, debug=debug)
+    for use, left in (
+        (lambda b: b.__setitem__(slice(None), b"x" * 8), b"x" * 8),
+        (lambda b: b.extend(b"y" * 50), b"x" * 8),
+        (lambda b: b.__delitem__(slice(3, None)), b"xxx" + bytes(5)),
+        (lambda b: b.clear(), bytes(8)),
+    ):
+        buffer = pool.acquire()
+        use(buffer)
+        pool.release(buffer)
+        buffer = pool.acquire()
+        assert buffer == left
+        pool.release(buffer)
+    assert pool.stats().created == 1
+
+
+def test_uncleared_arrays(impl: Any) -> None:
+    """PO1: `clear` is off: new blocks are zeros, others as they were left."""
+    pool = impl.buffers.BufferPool(8, clear=False)
+    for before in (0, 7):
+        with pool.lease_array(16, "u1") as array:
+            assert (array == before).all()
+            array.fill(7)
+
+
 def test_defaults(impl: Any) -> None:
     assert len(impl.buffers.BufferPool().acquire()) == 1024
     assert impl.buffers.BufferPool(0).acquire() == b""

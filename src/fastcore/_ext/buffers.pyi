@@ -17,6 +17,7 @@ class BufferPool(_Pool[bytearray]):
         *,
         max_idle: int = 64,
         max_size: int = 1048576,
+        clear: bool = True,
         max_idle_time: float | None = 120.0,
         clock: Callable[[], int] | None = None,
         debug: bool = False,

@@ -18,7 +18,8 @@ from fastcore._ext.pool cimport ObjectPool, _Pool, limit
 
 @cython.final
 cdef class BufferPool(_Pool):
-    """BufferPool(size=1024, *, max_idle=64, max_size=1048576, max_idle_time=120.0, clock=None, debug=False)
+    """BufferPool(size=1024, *, max_idle=64, max_size=1048576, clear=True, max_idle_time=120.0, clock=None,
+        debug=False)
 --
 
     Lend bytearrays of `size` zero bytes, and numpy arrays on pooled memory.
@@ -30,6 +31,8 @@ cdef class BufferPool(_Pool):
         size: bytes of a buffer, 0 to 2**31 - 1.
         max_idle: how many buffers are kept, and how many blocks for arrays, >= 0; more are dropped.
         max_size: bytes of the largest buffer or block that is kept, >= `size`.
+        clear: set memory to zeros when it comes back; False hands out what the last user left in it, which saves the
+            time for memory that is written before it is read, and holds no secrets.
         max_idle_time: seconds, > 0: memory that nobody needed for at least half of it is dropped when it is over, at
             a later release or `age`; None keeps it.
         clock: callable returning integer nanoseconds; default the monotonic clock. One that goes back is held.
@@ -38,7 +41,7 @@ cdef class BufferPool(_Pool):
     Raises:
         ValueError: a limit or time is out of range.
 
-    Complexity: O(size) for release, to clear the buffer; else O(1).
+    Complexity: O(size) for release, unless `clear` is off; else O(1).
     Thread safety: every method is atomic.
 
     Example:
@@ -54,13 +57,16 @@ cdef class BufferPool(_Pool):
     cdef Py_ssize_t size
     cdef Py_ssize_t max_size
     cdef object max_idle_time
+    cdef bint clear
     cdef dict blocks  # bytes of a block -> ObjectPool
 
     def __cinit__(
-        self, size=1024, *, max_idle=64, max_size=1048576, max_idle_time=120.0, clock=None, bint debug=False
+        self, size=1024, *, max_idle=64, max_size=1048576, bint clear=True, max_idle_time=120.0, clock=None,
+        bint debug=False,
     ):
         self.configure(max_idle, max_idle_time, clock, debug)
         self.max_idle_time = max_idle_time
+        self.clear = clear
         self.size = limit("size", size)
         self.max_size = limit("max_size", max_size)
         if self.max_size < self.size:
@@ -80,18 +86,22 @@ cdef class BufferPool(_Pool):
         return PyByteArray_GET_SIZE(obj) <= self.max_size
 
     cdef bint clean(self, object obj) except -1:
+        cdef Py_ssize_t length, keep
         # The section is of the buffer: whoever released it may still write to it.
         with cython.critical_section(obj):
+            length = PyByteArray_GET_SIZE(obj)
             try:
-                PyByteArray_Resize(obj, PyByteArray_GET_SIZE(obj) + 1)  # refused while a memoryview of it is alive
+                PyByteArray_Resize(obj, length + 1)  # refused while a memoryview of it is alive
                 PyByteArray_Resize(obj, self.size)
             except BufferError:
                 return False
-            memset(PyByteArray_AS_STRING(obj), 0, self.size)
+            # What the last resize added is not initialised.
+            keep = 0 if self.clear else min(length, self.size)
+            memset(PyByteArray_AS_STRING(obj) + keep, 0, self.size - keep)
         return True
 
     def lease_array(self, n, dtype="float64"):
-        """Lend a numpy array of zeros in a with statement.
+        """Lend a numpy array of zeros in a with statement; of anything if `clear` is off.
 
         Its memory, a block of a power of two bytes, is used again after the statement: copy what is to stay. In debug
         mode it is not used again: a late write raises ValueError, a late read finds all bits set (NaN, -1).
@@ -119,7 +129,7 @@ cdef class BufferPool(_Pool):
         nbytes = limit("the bytes of the array", nbytes)
         lease = ArrayLease.__new__(ArrayLease)
         lease.owner = self
-        lease.nbytes = nbytes
+        lease.ndarray = np.ndarray
         lease.shape = shape
         lease.kind = kind
         block = 1 << max(nbytes - 1, 0).bit_length()
@@ -134,7 +144,8 @@ cdef class BufferPool(_Pool):
     cdef ObjectPool pool_of(self, make):
         """A pool of blocks, which ages with its owner."""
         cdef ObjectPool blocks = ObjectPool(
-            make, reset=_zero, max_idle=self.max_idle, max_idle_time=self.max_idle_time, clock=self.clock
+            make, reset=_zero if self.clear else None, max_idle=self.max_idle, max_idle_time=self.max_idle_time,
+            clock=self.clock,
         )
         _forget(blocks)
         return blocks
@@ -175,7 +186,7 @@ cdef class ArrayLease:
     cdef object array
     cdef tuple shape
     cdef object kind
-    cdef Py_ssize_t nbytes
+    cdef object ndarray
 
     cdef bint entered(self) noexcept:
         with cython.critical_section(self):
@@ -184,7 +195,7 @@ cdef class ArrayLease:
     def __enter__(self):
         if not self.entered():
             block = self.block if self.blocks is None else self.blocks.take()
-            array = block[:self.nbytes].view(self.kind).reshape(self.shape)
+            array = self.ndarray(self.shape, self.kind, block)
             with cython.critical_section(self):
                 if self.array is None:
                     self.array = array
