@@ -10,6 +10,7 @@ adding and comparing them never rounds. Here, times are Python's integers.
 
 import hashlib
 import math
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,15 +22,14 @@ PS = 10**12
 FASTEST = 1e12  # tokens a second: one a picosecond
 LONGEST_PS = 100 * 31_557_600 * PS  # a century: no bucket takes longer to fill, so that all sums stay below 2**53 us
 
-# KEYS[1]: the bucket. ARGV: the cost of the request and the whole bucket, each as microseconds and picoseconds.
+# KEYS[1]: the bucket. ARGV[1]: the cost of the request and the whole bucket, each as microseconds and picoseconds.
 # Answers whether the request passed, and how far from full the bucket is then. A request of 0 writes nothing.
 # Further from full than empty is a bucket that was written under other settings, or before the server's clock went
 # back: it counts as empty and is written so, for otherwise it would be refused for as long as the clock went back.
 SCRIPT = """\
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local cost_us, cost_ps = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full_us, full_ps = tonumber(ARGV[3]), tonumber(ARGV[4])
+local cost_us, cost_ps, full_us, full_ps = struct.unpack('<I8I4I8I4', ARGV[1])
 local us, ps, beyond = 0, 0, false
 local found = redis.call('GET', KEYS[1])
 if found then
@@ -53,7 +53,13 @@ return {passes and 1 or 0, us, ps}
 """
 
 
+packer = struct.Struct("<QIQI")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+def packed(cost: int, full: int) -> bytes:
+    """Two times for the script."""
+    return packer.pack(*divmod(cost, 10**6), *divmod(full, 10**6))
 
 
 class Scale(NamedTuple):
@@ -78,10 +84,9 @@ class Scale(NamedTuple):
         # The largest k with cost(k) <= left, that is with k / rate < left + 1.
         return min(-(-(left + 1) * self.num // self.den) - 1, math.floor(self.burst))
 
-    def arguments(self, n: float) -> tuple[int, ...]:
+    def argument(self, n: float) -> bytes:
         """What the script is told of a request of `n` tokens; one that can never pass only asks."""
-        cost = self.cost(n) if n <= self.burst else 0
-        return (*divmod(cost, 10**6), *divmod(self.full, 10**6))
+        return packed(self.cost(n) if n <= self.burst else 0, self.full)
 
     def quota(self, reply: Sequence[int], n: float, taken: bool) -> Quota:
         """What the script's answer says of a request of `n` tokens; `taken`: it asked for them."""

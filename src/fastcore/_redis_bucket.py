@@ -43,6 +43,20 @@ def amount(n: float) -> float:
     return n
 
 
+# What `_ask` comes back with: the script's answer, or what to do without one.
+Answer = list[int] | Quota
+
+
+def passed(answer: Answer) -> bool:
+    """Whether the request may go ahead."""
+    return answer[0] == 1 if isinstance(answer, list) else not answer.limited
+
+
+def quota(answer: Answer, scale: Scale, n: float, taken: bool) -> Quota:
+    """All that can be said of the request."""
+    return scale.quota(answer, n, taken) if isinstance(answer, list) else answer
+
+
 class RedisTokenBucket:
     """A token bucket in Redis, shared by every process that names the same key.
 
@@ -173,16 +187,20 @@ class RedisTokenBucket:
 
     def allow(self, n: float = 1) -> bool:
         """Take `n` tokens if they are there; never waits for tokens."""
-        n = amount(n)
-        return self._passes_anyway(n) or (n <= self._burst and not self._ask(n, True).limited)
+        n, scale = amount(n), self._scale
+        if n == 0.0 or scale is None:
+            return True
+        return n <= scale.burst and passed(self._ask(scale, n, True))
 
     def request(self, n: float = 1) -> Quota:
         """Do what `allow` does, and return a `Quota`: what remains, and when to come back."""
-        return self._ask(amount(n), True)
+        n, scale = amount(n), self._scale
+        return self._unlimited() if scale is None else quota(self._ask(scale, n, True), scale, n, True)
 
     def peek(self, n: float = 1) -> Quota:
         """Return what `request` would, and take nothing."""
-        return self._ask(amount(n), False)
+        n, scale = amount(n), self._scale
+        return self._unlimited() if scale is None else quota(self._ask(scale, n, False), scale, n, False)
 
     def wait(self, n: float = 1, timeout: float | None = None, *, stop: threading.Event | None = None) -> None:
         """Sleep until `n` tokens could be taken, asking again each time that they should be there.
@@ -207,47 +225,49 @@ class RedisTokenBucket:
             (time.sleep if stop is None else stop.wait)(seconds)
         raise WaitCancelled(f"stopped while waiting for {n!r} tokens of {self.key!r}")
 
-    def _ask(self, n: float, take: bool) -> Quota:
-        client, scale = self._clients.blocking(), self._scale
-        if scale is None:
-            return self._unlimited()
+    def _ask(self, scale: Scale, n: float, take: bool) -> Answer:
+        client = self._clients.blocking()
         permit = self._permit()
         if isinstance(permit, float):
             return self._fall_back(n, take, permit)
-        arguments = (self.key, *scale.arguments(n if take else 0.0))
+        argument = scale.argument(n if take else 0.0)
         try:
             try:
-                reply = self._run(client, arguments)
+                reply = self._run(client, argument)
             except self._cut:  # perhaps it died while nobody used it: once more, on a new connection
-                reply = self._run(client, arguments)
+                reply = self._run(client, argument)
         except self._failures as error:
             return self._fall_back(n, take, self._failed(permit, error))
         except BaseException:
             permit.ignore()
             raise
         permit.success()
-        return scale.quota(reply, n, take)
+        return list(reply)
 
-    def _run(self, client: Any, arguments: tuple[Any, ...]) -> Any:
+    def _run(self, client: Any, argument: bytes) -> Any:
         try:
-            return client.evalsha(SHA, 1, *arguments)
+            return client.evalsha(SHA, 1, self.key, argument)
         except self._no_script:
-            return client.eval(SCRIPT, 1, *arguments)
+            return client.eval(SCRIPT, 1, self.key, argument)
 
     # --- asynchronous
 
     async def allow_async(self, n: float = 1) -> bool:
         """Do what `allow` does, without blocking the event loop."""
-        n = amount(n)
-        return self._passes_anyway(n) or (n <= self._burst and not (await self._ask_async(n, True)).limited)
+        n, scale = amount(n), self._scale
+        if n == 0.0 or scale is None:
+            return True
+        return n <= scale.burst and passed(await self._ask_async(scale, n, True))
 
     async def request_async(self, n: float = 1) -> Quota:
         """Do what `request` does, without blocking the event loop."""
-        return await self._ask_async(amount(n), True)
+        n, scale = amount(n), self._scale
+        return self._unlimited() if scale is None else quota(await self._ask_async(scale, n, True), scale, n, True)
 
     async def peek_async(self, n: float = 1) -> Quota:
         """Do what `peek` does, without blocking the event loop."""
-        return await self._ask_async(amount(n), False)
+        n, scale = amount(n), self._scale
+        return self._unlimited() if scale is None else quota(await self._ask_async(scale, n, False), scale, n, False)
 
     async def wait_async(self, n: float = 1, timeout: float | None = None) -> None:
         """Wait as `wait` does, on the running event loop; a cancelled task takes nothing more."""
@@ -258,38 +278,33 @@ class RedisTokenBucket:
                 return
             await asyncio.sleep(seconds)
 
-    async def _ask_async(self, n: float, take: bool) -> Quota:
-        client, scale = self._clients.asynchronous(), self._scale
-        if scale is None:
-            return self._unlimited()
+    async def _ask_async(self, scale: Scale, n: float, take: bool) -> Answer:
+        client = self._clients.asynchronous()
         permit = self._permit()
         if isinstance(permit, float):
             return self._fall_back(n, take, permit)
-        arguments = (self.key, *scale.arguments(n if take else 0.0))
+        argument = scale.argument(n if take else 0.0)
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    reply = await self._run_async(client, arguments)
+                    reply = await self._run_async(client, argument)
                 except self._cut:
-                    reply = await self._run_async(client, arguments)
+                    reply = await self._run_async(client, argument)
         except self._failures as error:
             return self._fall_back(n, take, self._failed(permit, error))
         except BaseException:
             permit.ignore()
             raise
         permit.success()
-        return scale.quota(reply, n, take)
+        return list(reply)
 
-    async def _run_async(self, client: Any, arguments: tuple[Any, ...]) -> Any:
+    async def _run_async(self, client: Any, argument: bytes) -> Any:
         try:
-            return await client.evalsha(SHA, 1, *arguments)
+            return await client.evalsha(SHA, 1, self.key, argument)
         except self._no_script:
-            return await client.eval(SCRIPT, 1, *arguments)
+            return await client.eval(SCRIPT, 1, self.key, argument)
 
     # --- what both forms share
-
-    def _passes_anyway(self, n: float) -> bool:
-        return n == 0.0 or self._scale is None
 
     def _unlimited(self) -> Quota:
         return Quota(False, self._burst, math.inf, 0.0, 0.0)
@@ -312,10 +327,10 @@ class RedisTokenBucket:
         """Answer without Redis, which will be asked again in `remaining` seconds."""
         later = None if n > self._burst else remaining
         if self.on_error == "local":
-            quota = self._local.request(n) if take else self._local.peek(n)
-            if quota.retry_after is None:  # too much for this process's share
-                quota = Quota(True, quota.limit, quota.remaining, quota.reset_after, later)
-            return quota
+            own = self._local.request(n) if take else self._local.peek(n)
+            if own.retry_after is None:  # too much for this process's share
+                own = Quota(True, own.limit, own.remaining, own.reset_after, later)
+            return own
         if n == 0.0 or (self.on_error == "open" and n <= self._burst):
             return Quota(False, self._burst, math.floor(self._burst) if self.on_error == "open" else 0.0, 0.0, 0.0)
         return Quota(True, self._burst, 0.0, remaining, later)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastcore._gcra import LONGEST_PS, PS, SCRIPT, scale
+from fastcore._gcra import LONGEST_PS, PS, SCRIPT, packed, scale
 
 redis = pytest.importorskip("redis")
 
@@ -93,7 +93,7 @@ class TestScript:
             cost = s.cost(n)
             if cost > s.full:
                 continue
-            passed, us, ps = client.eval(at(now), 1, key, *divmod(cost, 10**6), *divmod(s.full, 10**6))
+            passed, us, ps = client.eval(at(now), 1, key, packed(cost, s.full))
             assert (bool(passed), us * 10**6 + ps) == model.ask(now, cost, s.full)
             kept = client.get(key)
             if kept is not None:
@@ -107,7 +107,7 @@ class TestScript:
     def test_time_to_live(self, client, rate, burst, n, seconds):
         """RL15: the key lives for the time to full, rounded up, at least a second."""
         s = scale(float(rate), float(burst))
-        client.eval(SCRIPT, 1, "k", *divmod(s.cost(float(n)), 10**6), *divmod(s.full, 10**6))
+        client.eval(SCRIPT, 1, "k", packed(s.cost(float(n)), s.full))
         kept = client.execute_command("TTL", "k")
         century = LONGEST_PS // PS
         assert kept == seconds if seconds else century - 1 <= kept <= century
@@ -116,22 +116,22 @@ class TestScript:
     def test_peek_writes_nothing(self, client):
         """RL12: a request of nothing leaves no key and changes none."""
         s = scale(1.0, 5.0)
-        nothing = (*divmod(0, 10**6), *divmod(s.full, 10**6))
-        assert client.eval(SCRIPT, 1, "k", *nothing) == [1, 0, 0]
+        nothing = packed(0, s.full)
+        assert client.eval(SCRIPT, 1, "k", nothing) == [1, 0, 0]
         assert not client.exists("k")
         client.set("k", b"99999999999999:0")
-        assert client.eval(SCRIPT, 1, "k", *nothing)[0] == 1
+        assert client.eval(SCRIPT, 1, "k", nothing)[0] == 1
         assert client.get("k") == b"99999999999999:0"
 
     def test_clock_of_the_server_goes_back(self, client):
         """RL15: after a jump back by an hour the bucket is empty for its time to full, not for an hour."""
         s = scale(1.0, 5.0)
-        one = (*divmod(s.cost(1.0), 10**6), *divmod(s.full, 10**6))
+        one = packed(s.cost(1.0), s.full)
         hour = 3600 * 10**6
-        assert [client.eval(at(hour), 1, "k", *one)[0] for _ in range(6)] == [1] * 5 + [0]
-        assert client.eval(at(0), 1, "k", *one) == [0, 5_000_000, 0]
-        assert client.eval(at(10**6), 1, "k", *one) == [1, 5_000_000, 0]
-        assert client.eval(at(6 * 10**6), 1, "k", *one) == [1, 1_000_000, 0]
+        assert [client.eval(at(hour), 1, "k", one)[0] for _ in range(6)] == [1] * 5 + [0]
+        assert client.eval(at(0), 1, "k", one) == [0, 5_000_000, 0]
+        assert client.eval(at(10**6), 1, "k", one) == [1, 5_000_000, 0]
+        assert client.eval(at(6 * 10**6), 1, "k", one) == [1, 1_000_000, 0]
 
 
 @pytest.fixture

@@ -210,6 +210,7 @@ class TestClients:
             bucket.rate = math.inf
             assert await bucket.allow_async(5)
             assert (await bucket.peek_async()).remaining == math.inf
+            bucket.rate = SLOW
             await bucket.aclose()
             assert await client.ping()
             with pytest.raises(TypeError, match="asynchronous client: use the methods named"):

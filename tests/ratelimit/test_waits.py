@@ -149,6 +149,36 @@ class TestWaitAsync:
 
         run(clock, main)
 
+    def test_cancelled_once(self, impl, clock):
+        """RL8: a task that went on after it was cancelled waits as any other."""
+
+        async def main() -> None:
+            bucket = impl.bucket.TokenBucket(10, 3, clock=clock)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            await bucket.wait_async(3)
+            await bucket.wait_async(3)
+            assert clock() == 300_000_000
+
+        run(clock, main)
+
+    def test_tokens_that_are_there_cost_no_turn(self, impl, clock):
+        """RL8: while nothing has to be waited for, the task goes on at once."""
+
+        async def main() -> None:
+            bucket = impl.bucket.TokenBucket(10, 3, clock=clock)
+            turns: list[int] = []
+            asyncio.get_running_loop().call_soon(turns.append, 1)
+            await bucket.wait_async(3)
+            assert not turns
+            await bucket.wait_async(1)
+            assert turns
+
+        run(clock, main)
+
     def test_cancelled_while_waiting(self, impl, clock):
         """RL7, RL8: the tokens go back, except those that the next waiter counts on."""
 
@@ -174,7 +204,6 @@ class TestWaitAsync:
 
         async def main() -> None:
             coroutine = bucket.wait_async()
-            coroutine.send(None)
             coroutine.send(None)
             assert bucket.tokens == -1
             coroutine.close()

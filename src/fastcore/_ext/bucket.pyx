@@ -291,9 +291,11 @@ cdef class TokenBucket:
 
     async def wait_async(self, double n=1, timeout=None):
         """Wait as `wait` does, on the running event loop; cancelling the task gives the tokens back."""
-        from asyncio import sleep
-        # A task that is already cancelled learns it here, before it takes anything.
-        await sleep(0)
+        from asyncio import current_task, sleep
+        task = current_task()
+        if task is None or task.cancelling():
+            # A task that is already cancelled learns it here, before it takes anything.
+            await sleep(0)
         cdef Reservation r = self._reserve_to_wait(n, timeout)
         if r.delay > 0.0:
             try:

@@ -235,10 +235,12 @@ class TokenBucket:
 
     async def wait_async(self, n: float = 1, timeout: float | None = None) -> None:
         """Wait as `wait` does, on the running event loop; cancelling the task gives the tokens back."""
-        from asyncio import sleep
+        from asyncio import current_task, sleep
 
-        # A task that is already cancelled learns it here, before it takes anything.
-        await sleep(0)
+        task = current_task()
+        if task is None or task.cancelling():
+            # A task that is already cancelled learns it here, before it takes anything.
+            await sleep(0)
         r = self._reserve_to_wait(n, timeout)
         if r.delay > 0.0:
             try:
