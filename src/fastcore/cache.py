@@ -6,6 +6,7 @@ inherit every hot method from the compiled ones as it is.
 
 import reprlib
 from collections.abc import Awaitable, Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from fastcore._bulk import aload_many, load_many
@@ -19,7 +20,7 @@ from fastcore._cached import (
     typedkey,
     typedmethodkey,
 )
-from fastcore._impl import lru, s3fifo, ttl
+from fastcore._impl import lru, s3fifo, shadow, ttl
 from fastcore._loading import Entry, LoadingCache, LoadingStats
 from fastcore._singleflight import ABSENT, Flight, aload, load
 
@@ -32,6 +33,8 @@ __all__ = [
     "LoadingCache",
     "LoadingStats",
     "S3FIFOCache",
+    "Shadow",
+    "ShadowRow",
     "TTLCache",
     "cached",
     "cachedmethod",
@@ -44,6 +47,9 @@ __all__ = [
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
+
+Shadow = shadow.Shadow
+ShadowRow = shadow.ShadowRow
 
 
 class CacheStats(NamedTuple):
@@ -108,7 +114,7 @@ class CacheMethods(MutableMapping[K, V]):
     __slots__ = ()
     _flight_type: ClassVar[Any]
 
-    def get_or_load(self, key: K, loader: Callable[..., V]) -> V:
+    def get_or_load(self, key: K, loader: Callable[..., V], *, tags: Iterable[str] = ()) -> V:
         """The value of `key`; if it is absent, what `loader` returns, stored.
 
         Any number of concurrent callers, in threads and in event loops, run one loader and get its result. If it
@@ -118,6 +124,7 @@ class CacheMethods(MutableMapping[K, V]):
         Args:
             key: the key.
             loader: called with the key if it has a parameter without default, else without arguments. No lock is held.
+            tags: what `invalidate_tag` finds the entry by. A load with other tags than these is not waited for.
 
         Raises:
             ReentrancyError: the loader asks for the key that it loads, or waiting would block the event loop that
@@ -131,9 +138,9 @@ class CacheMethods(MutableMapping[K, V]):
             42
         """
         value: Any = self.get(key, ABSENT)
-        return value if value is not ABSENT else load(self, self._flight_type, key, loader)  # type: ignore[arg-type,no-any-return]
+        return value if value is not ABSENT else load(self, self._flight(tags), key, loader)  # type: ignore[arg-type,no-any-return]
 
-    async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V]) -> V:
+    async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V], *, tags: Iterable[str] = ()) -> V:
         """As `get_or_load`, in a coroutine; `loader` may be a coroutine function.
 
         The loader runs in a task of its own: cancelling a caller does not cancel it while another one waits. When the
@@ -142,7 +149,13 @@ class CacheMethods(MutableMapping[K, V]):
         value: Any = self.get(key, ABSENT)
         if value is not ABSENT:
             return value  # type: ignore[no-any-return]
-        return await aload(self, self._flight_type, key, loader)  # type: ignore[arg-type,no-any-return]
+        return await aload(self, self._flight(tags), key, loader)  # type: ignore[arg-type,no-any-return]
+
+    def _flight(self, tags: Iterable[str]) -> Callable[[], Any]:
+        """What makes a load whose result gets `tags`."""
+        if tags == ():
+            return self._flight_type  # type: ignore[no-any-return]
+        return partial(tagged, self._flight_type, tags if isinstance(tags, (str, bytes)) else tuple(tags))
 
     def _load_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
         """Behind `get_many` with a bulk loader: one call of it gets all the keys that nobody is loading yet.
@@ -201,11 +214,23 @@ class CacheMethods(MutableMapping[K, V]):
     def _state(self) -> tuple[Any, ...]:
         """What makes an equal cache: arguments, a subclass's attributes, entries with what is left of their life."""
         this: Any = self
-        return (*this._config(), dict(getattr(self, "__dict__", ())), this._entries())
+        return (*this._config(), dict(getattr(self, "__dict__", ())), this._entries(), this._tagged())
+
+
+def tagged(flight_type: Callable[[], Any], tags: Iterable[str]) -> Any:
+    """A load whose result gets `tags`."""
+    flight = flight_type()
+    flight._tag(tags)
+    return flight
 
 
 def _rebuild(
-    cls: Any, arguments: tuple[Any, ...], named: dict[str, Any], attributes: dict[str, Any], entries: list[Any]
+    cls: Any,
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
+    attributes: dict[str, Any],
+    entries: list[Any],
+    tagged: list[Any],
 ) -> Any:
     """A copy of a cache: same entries, same order, counters at zero, no loads in flight."""
     cache = cls.__new__(cls)
@@ -214,6 +239,7 @@ def _rebuild(
     if attributes:
         cache.__dict__.update(attributes)
     cache._restore(entries)
+    cache._retag(tagged)
     return cache
 
 

@@ -1,10 +1,12 @@
 """Recorded requests, and how to play them to a cache."""
 
+import functools
 import lzma
 from pathlib import Path
 from typing import Any
 
 
+@functools.cache
 def trace(name: str) -> list[int]:
     """The objects asked for, as `traces/README.md` says they are stored."""
     requests: list[int] = []

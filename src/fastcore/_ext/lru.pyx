@@ -12,6 +12,7 @@ from libc.math cimport floor
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
+from importlib import import_module
 from types import GenericAlias
 
 from fastcore._ext.listeners cimport Listeners, note
@@ -150,6 +151,7 @@ cdef class LRUCache(Slots):
             self.side = ROOTS
             PyMem_Free(self.weights)
             self.weights = NULL
+            self.sampler = None
             memset(&self.counters, 0, sizeof(Counters))
         return 0
 
@@ -594,6 +596,10 @@ cdef class LRUCache(Slots):
             c.hits, c.misses, c.expired, c.insertions, c.updates, c.removals, c.evictions, c.expirations,
             c.loads, c.load_failures, c.loads_discarded, count, size, most,
         )
+
+    def shadow(self, rate=None):
+        """Watch what LRU and S3-FIFO would hit in place of this cache, at half, the same and double size: a Shadow."""
+        return import_module("fastcore._ext.shadow").Shadow(self, rate)
 
     # -- loads in flight: the half of single flight that needs the critical section ------------------------------------
 

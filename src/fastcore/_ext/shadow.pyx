@@ -66,8 +66,8 @@ cdef class Shadow:
         LRU 2 0.00
         LRU 4 0.00
         LRU 8 0.90
-        S3-FIFO 2 0.00
-        S3-FIFO 4 0.45
+        S3-FIFO 2 0.15
+        S3-FIFO 4 0.33
         S3-FIFO 8 0.90
 
     Source: Waldspurger et al., SHARDS (FAST 2015) and miniature simulations (ATC 2017).
@@ -79,11 +79,14 @@ cdef class Shadow:
     cdef tuple sizes
 
     def __cinit__(self, cache, rate=None):
-        cdef Slots slots = cache
+        cdef Slots slots
         cdef double limit, entries, part
         cdef bint weighs, alone
         cdef object maxsize
         cdef Sampler sampler
+        if not isinstance(cache, Slots):
+            raise TypeError(f"cache must be a cache of fastcore, got {type(cache).__name__}")
+        slots = cache
         with cython.critical_section(slots):
             limit, maxsize = slots.limit, slots.maxsize_given
             weighs = slots.flags & WEIGHS != 0

@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import GenericAlias
 from typing import Any
 
@@ -81,6 +82,7 @@ class LRUCache:
         "_options",
         "_overrides",
         "_pinned",
+        "_sampler",
         "_total",
         "_version",
         "_weighs",
@@ -126,6 +128,7 @@ class LRUCache:
         self._overrides = frozenset(n for n in names if getattr(type(self), n) is not getattr(own, n))
         self._lock = Section(type(self).__name__)
         self._listeners: Listeners | None = None
+        self._sampler: Any = None
         self._buckets: dict[int, list[Entry]] = {}
         self._main: OrderedDict[Entry, None] = OrderedDict()
         self._pinned: OrderedDict[Entry, None] = OrderedDict()
@@ -159,6 +162,16 @@ class LRUCache:
         finally:
             if self._listeners is not None:
                 self._listeners.notify(gone)
+
+    def _seen(self, hash: int, entry: Entry | None) -> None:
+        """Tell a shadow of a read."""
+        if self._sampler is not None:
+            self._sampler.read(hash, None if entry is None else entry.weight)
+
+    def _unseen(self, hash: int) -> None:
+        """Tell a shadow of a key that somebody removed, or that has died."""
+        if self._sampler is not None:
+            self._sampler.remove(hash)
 
     def _ring(self, entry: Entry) -> OrderedDict[Entry, None]:
         return self._main if entry.weight else self._pinned
@@ -243,6 +256,8 @@ class LRUCache:
         # No drift from fractions: what is pinned weighs nothing.
         self._total = self._total - entry.weight if any(r for r in self._rings() if r is not self._pinned) else 0
         self._version += 1
+        if cause != "size":
+            self._unseen(entry.hash)
         trash.append((entry.key, entry.value, cause))
 
     def _shrink(self, trash: Gone, limit: float) -> None:
@@ -284,12 +299,16 @@ class LRUCache:
             self._changes += 1
         if flight is not None:
             flight.fenced = True
+        if self._sampler is not None:
+            self._sampler.write(hash, weight)
         self._shrink(trash, self._maxsize)
         return entry
 
     def _take(self, key: Hashable, now: float, trash: Gone) -> Entry | None:
         """Remove the entry of `key` and fence its load; the entry if it was alive."""
-        entry, flight = self._locate(key, hash(key))
+        hashed = hash(key)
+        entry, flight = self._locate(key, hashed)
+        self._unseen(hashed)
         if flight is not None:
             flight.fenced = True
         if entry is None:
@@ -326,8 +345,10 @@ class LRUCache:
 
     def _fetch(self, key: Hashable) -> tuple[bool, Any]:
         """Whether `key` is there, and its value, for a read that counts and refreshes."""
+        hashed = hash(key)
         with self._lock:
-            entry = self._find(key, hash(key))
+            entry = self._find(key, hashed)
+            self._seen(hashed, entry)
             if entry is None:
                 self._counters["misses"] += 1
                 return False, None
@@ -477,6 +498,8 @@ class LRUCache:
             for entry in entries:
                 self._detach(entry, trash, "explicit")
             self._forget()
+            if self._sampler is not None:
+                self._sampler.clear()
             self._counters["removals"] += len(entries)
             self._changes += 1
             self._version += 1
@@ -567,6 +590,10 @@ class LRUCache:
                 self._counters = dict.fromkeys(COUNTERS, 0)
                 self._counters["insertions"] = count  # what is there now counts as inserted since
             return counts
+
+    def shadow(self, rate: float | None = None) -> Any:
+        """Watch what LRU and S3-FIFO would hit in place of this cache, at half, the same and double size: a Shadow."""
+        return import_module("fastcore._py.shadow").Shadow(self, rate)
 
     # -- loads in flight: the half of single flight that needs the lock
 

@@ -175,17 +175,21 @@ class TTLCache(LRUCache):
 
     def _fetch(self, key: Hashable) -> tuple[bool, Any]:
         reading = 0 if self._in_ns else self._read_timer()
+        hashed = hash(key)
         with self._lock:
-            entry = self._find(key, hash(key))
+            entry = self._find(key, hashed)
             if entry is not None:
                 now = self._settle(self._read_timer() if self._in_ns else reading)
                 if now < entry.expires:
+                    self._seen(hashed, entry)
                     self._counters["hits"] += 1
                     self._ring(entry).move_to_end(entry)
                     if self._extends:
                         self._arm(entry, max(self._deadline(now, entry.ttl), entry.expires))
                     return True, entry.value
+                self._unseen(hashed)
                 self._counters["expired"] += 1
+            self._seen(hashed, None)
             self._counters["misses"] += 1
             return False, None
 
