@@ -19,7 +19,7 @@ from fastcore._ext.listeners cimport Listeners, note
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
     ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load, OPTIONS, QUIET, READS, RESTORE, SPECIAL,
-    STRICT, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, no_items, seen, store, touch, trash_for,
+    STRICT, TAGGED, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, no_items, seen, store, touch, trash_for,
     value_at
 )
 
@@ -142,7 +142,7 @@ cdef class LRUCache(Slots):
         most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
         LRUCache.clear(self)
         with cython.critical_section(self):
-            self.flags = flags
+            self.flags = flags | self.flags & TAGGED
             self.fractions = False
             self.hooks[GETSIZEOF] = getsizeof
             self.maxsize_given = maxsize
@@ -217,6 +217,8 @@ cdef class LRUCache(Slots):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
+        if load is not None and load.tags:
+            self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.flags & EVICTS and not exceeds(self, weight):
@@ -228,6 +230,8 @@ cdef class LRUCache(Slots):
                         self.take(key, 0, &gone, trash)
                 elif mode != ABSENT or not find(self, key, hash):
                     slot = self.put(key, value, weight, hash, load, &gone, trash)
+                    if slot and load is not None and load.tags:
+                        self.tag(<uint32_t>slot, load)
                 if trash is not None:
                     self.announce(trash)
         finally:
@@ -315,9 +319,13 @@ cdef class LRUCache(Slots):
         if not slot:
             self.write(key, value, ..., STRICT, None)
 
-    def set(self, key, value, /, *, ttl=...):
+    def set(self, key, value, /, *, ttl=..., tags=()):
         """Store `value`; False if it does not fit, and then `key` is absent. `ttl` other than None needs a TTLCache."""
-        return self.write(key, value, ttl, QUIET, None) != 0
+        cdef Load terms = None
+        if tags != ():
+            terms = Load()
+            terms._tag(tags)
+        return self.write(key, value, ttl, QUIET, terms) != 0
 
     def setdefault(self, key, default=None):
         """The value of `key`; if it is absent, `default`, stored."""
@@ -444,6 +452,33 @@ cdef class LRUCache(Slots):
         finish(self, trash)
         return removed
 
+    def invalidate_tag(self, tag, /):
+        """Remove the entries with `tag`; the number removed. Loads that may be of such are not stored. O(removed)."""
+        cdef uint64_t now = 0
+        cdef list trash = []
+        cdef Py_ssize_t removed = 0
+        cdef object slots = None
+        if not isinstance(tag, str):
+            raise TypeError(f"tag must be str, got {type(tag).__name__}")
+        tag = str.__str__(tag)
+        self.read_clock(&now)
+        with cython.critical_section(self):
+            self.intact()
+            self.sweep(now, trash)
+            for load in self.flights.values():
+                if not (<Load>load).tags or tag in (<Load>load).tags:
+                    (<Load>load).fenced = True
+            if self.flags & TAGGED:
+                slots = self.tags.slots.get(tag)
+            while slots:
+                self.discard(slots.pop(), trash, "explicit")
+                removed += 1
+            self.counters.removals += removed
+            self.changes += removed
+            self.announce(trash)
+        finish(self, trash)
+        return removed
+
     def invalidate_all(self):
         """Remove every entry; no load that is in flight will be stored."""
         LRUCache.clear(self)
@@ -452,6 +487,7 @@ cdef class LRUCache(Slots):
         """Remove every entry; no load that is in flight will be stored."""
         cdef uint64_t now = 0
         cdef list trash = [], items = no_items()
+        cdef dict slots = {}, tags = {}
         cdef Table table
         cdef bint walked = False
         self.read_clock(&now)
@@ -469,6 +505,10 @@ cdef class LRUCache(Slots):
                 self.counters.removals += self.table.count
                 self.changes += 1
                 self.forget()
+                if self.tags is not None:
+                    slots, self.tags.slots = self.tags.slots, slots
+                    tags, self.tags.tags = self.tags.tags, tags
+                    self.flags &= ~<unsigned int>TAGGED
                 table.version = self.table.version + 1
                 table, self.table = self.table, table
                 items, self.items = self.items, items
@@ -575,6 +615,33 @@ cdef class LRUCache(Slots):
         for key, value, lifetime in entries:
             self.write(key, value, lifetime, RESTORE, None)
 
+    def _tagged(self):
+        """A list of `(key, tags)` of the entries that have tags."""
+        cdef list pairs = [], tagged
+        with cython.critical_section(self):
+            self.intact()
+            if self.flags & TAGGED:
+                tagged = list(self.tags.tags.items())
+                for slot, tags in tagged:
+                    self.intact()       # making the list and pairs may run the collector, and so user code
+                    if self.tags.tags.get(slot) is tags:
+                        pairs.append((key_at(self, slot), tags))
+        return pairs
+
+    def _retag(self, pairs, /):
+        """Tag entries as another cache's `_tagged` says."""
+        cdef Load load
+        cdef int64_t slot
+        for key, tags in pairs:
+            load = Load()
+            load._tag(tags)
+            self.expect_tags()
+            with cython.critical_section(self):
+                slot = find(self, key, hash_of(key))
+                if slot:
+                    self.tags.remove(<uint32_t>slot)
+                    self.tag(<uint32_t>slot, load)
+
     def _config(self):
         """The constructor's arguments, positional and by name."""
         with cython.critical_section(self):
@@ -618,8 +685,12 @@ cdef class LRUCache(Slots):
                 while True:
                     current = self.flights.setdefault(key, load)
                     self.flight_version += 1
-                    if current is load or not (<Load>current).fenced:
+                    if current is load:
                         break
+                    if not (<Load>current).fenced:
+                        if covers(<Load>current, <Load>load):
+                            break
+                        (<Load>current).fenced = True
                     self.retire(key, current)
                 # Registered first: a load that ends now was either joined above or has stored what is found here.
                 slot = find(self, key, hash_of(key)) if current is load else 0
@@ -657,6 +728,14 @@ cdef class LRUCache(Slots):
             self.counters.load_failures += 1
             (<Load>load).fenced = True
             self.retire(key, load)
+
+
+cdef bint covers(Load flight, Load load) noexcept:
+    """Whether one who asks for the tags of `load` may join `flight`: who invalidates one of them fences it too."""
+    for tag in load.tags:
+        if tag not in flight.tags:
+            return False
+    return True
 
 
 cdef int note_all(list trash, Table *table, list items) except -1:

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastcore._ext.collector cimport may_cycle, walk
 from fastcore._ext.collector cimport unwalk
 from fastcore._ext.listeners cimport Listeners
+from fastcore._ext.tags cimport Tags
 from fastcore._ext.ring cimport MAIN, PINNED, ROOTS, Slot, Table, ring_link, ring_unlink, table_home
 from fastcore._ext.sampler cimport Sampler, samples
 
@@ -52,7 +53,8 @@ cdef enum:
     QUEUES = 32         # not an override: the class places and evicts by `admit`, `placed` and `reuse`
     ASKS = 64           # not an override: setting calls a timer or a random number generator
     LISTENS = 128       # not an override: somebody is told what goes
-    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS     # more than `store` does
+    TAGGED = 256        # not an override: some entry has had a tag
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED    # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
@@ -89,6 +91,8 @@ cdef struct Gone:
 
 cdef class Load:
     cdef readonly bint fenced
+    cdef readonly tuple tags        # of the entry to be; empty: not known
+    cdef list fresh                 # an empty set for each tag
 
 
 cdef class Slots:
@@ -110,6 +114,7 @@ cdef class Slots:
     cdef dict flights
     cdef Listeners listeners        # None unless flags say LISTENS
     cdef Sampler sampler            # None unless a shadow watches
+    cdef Tags tags                  # None until an entry has had a tag
     cdef object __weakref__
 
     # The hooks of a subclass with deadlines. `dead`, `disarm` and `widen` run inside the critical section.
@@ -128,6 +133,8 @@ cdef class Slots:
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept
     cdef int discard(self, uint32_t slot, list trash, str cause=*) except -1
     cdef int announce(self, list gone) except -1
+    cdef int expect_tags(self) except -1
+    cdef int tag(self, uint32_t slot, Load load) except -1
     cdef int release(self, Gone *gone, list trash) except -1
     cdef int shrink(self, list trash, double limit) except -1
     cdef uint32_t admit(self, uint32_t hash, double weight, Gone *gone, list trash) except? 0xFFFFFFFF

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -6,6 +7,9 @@ from typing_extensions import disjoint_base
 class Load:
     @property
     def fenced(self) -> bool: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    def _tag(self, tags: Iterable[str], /) -> None: ...
 
 @disjoint_base
 class Slots:

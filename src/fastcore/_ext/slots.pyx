@@ -25,6 +25,7 @@ from libc.math cimport fabs
 from fastcore._ext.collector cimport may_cycle
 from fastcore._ext.listeners cimport note
 from fastcore._ext.sampler cimport samples
+from fastcore._ext.tags cimport Tags, exact
 from fastcore._ext.ring cimport (
     FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_enter, table_grow, table_leave,
     table_open, table_release, table_take
@@ -35,6 +36,14 @@ cdef class Load:
 
     The cache fences it when its key is set, removed or invalidated. Subclasses add what waiters need.
     """
+
+    def __cinit__(self, *args, **kwargs):
+        self.tags = ()
+
+    def _tag(self, tags, /):
+        """Give what is going to be stored these tags, before it is begun."""
+        self.tags = exact(tags)
+        self.fresh = [set() for _ in self.tags]
 
 
 @cython.no_gc_clear
@@ -143,6 +152,8 @@ cdef class Slots:
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept:
         """Take an entry out, its references into `gone`."""
         self.disarm(slot)
+        if self.flags & TAGGED:
+            self.tags.remove(slot)
         remove(self, slot, gone)
 
     cdef int discard(self, uint32_t slot, list trash, str cause="size") except -1:
@@ -200,6 +211,8 @@ cdef class Slots:
         if slot:
             hold(self, value)
             gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
+            if self.flags & TAGGED:
+                self.tags.remove(slot)
             if self.flags & QUEUES:
                 self.reuse(slot, weight, trash)
             else:
@@ -214,8 +227,12 @@ cdef class Slots:
             if self.flags & QUEUES:
                 root = self.admit(hash, weight, gone, trash)
                 reserve(self)
-            elif self.flags & LISTENS and not self.flags & WEIGHS and trash is not None:
-                self.shrink(trash, <double>self.most - 1)
+            elif self.flags & (LISTENS | TAGGED) and not self.flags & WEIGHS:
+                if trash is not None:
+                    self.shrink(trash, <double>self.most - 1)
+                elif self.table.count >= self.most:
+                    self.detach(self.table.slots[MAIN].next, gone)
+                    self.counters.evictions += 1
                 reserve(self)
             elif not self.flags & WEIGHS and self.table.count >= self.most:
                 # The least recently used gives its slot, and the deadline in it, which the caller moves.
@@ -267,6 +284,21 @@ cdef class Slots:
             return 2
         self.counters.removals += 1
         return 1
+
+    cdef int expect_tags(self) except -1:
+        """Have an index of tags; takes the section itself."""
+        cdef Tags tags = Tags()
+        with cython.critical_section(self):
+            if self.tags is None:
+                self.tags = tags
+            self.flags |= TAGGED
+        return 0
+
+    cdef int tag(self, uint32_t slot, Load load) except -1:
+        """Give an entry that has just been stored the tags of its load."""
+        if self.flags & TAGGED:     # unless all was cleared away meanwhile
+            self.tags.attach(slot, load.tags, load.fresh)
+        return 0
 
     cdef int announce(self, list gone) except -1:
         """Tell `on_eviction` of what is `gone`: the last step of an operation that is complete."""
@@ -332,6 +364,10 @@ cdef class Slots:
                 cells += t.cells[slot] != 0
             require(cells == count, "index and rings differ in size")
             require(t.used <= t.capacity, "more slots than memory")
+            if self.tags is not None:
+                self.tags.check()
+                for slot in self.tags.tags:
+                    require(slot < t.used and t.slots[slot].prev != FREE, "tags of an entry that is gone")
             for stored in self.items:
                 require(self.walked or not may_cycle(stored), "hidden from the collector")
             if self.weights == NULL:

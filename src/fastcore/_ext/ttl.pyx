@@ -268,6 +268,7 @@ cdef class TTLCache(LRUCache):
         cdef double weight = 1
         cdef uint32_t hash
         cdef list trash = None
+        cdef bint brief = False     # stored where nothing was, for no time at all
         if ttl is not ...:
             self.parse(ttl, &span)
         hash = hash_of(key)
@@ -275,6 +276,8 @@ cdef class TTLCache(LRUCache):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
+        if load is not None and load.tags:
+            self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
             raise ValueError(f"value too large: size {weight:g}, maxsize {self.maxsize!r}")
         if self.spread and mode != RESTORE:
@@ -295,12 +298,17 @@ cdef class TTLCache(LRUCache):
                         self.intact()   # again: making a list may run the collector, and so user code
                     self.sweep(now, trash)
                 expires = self.deadline(now, &span)
-                if weight > self.limit or expires <= now:
+                if mode == ABSENT and find(self, key, hash):
+                    pass
+                elif weight > self.limit or expires <= now:
                     if load is None or not load.fenced:
                         self.take(key, now, &gone, trash)
-                elif mode != ABSENT or not find(self, key, hash):
+                    brief = mode == ABSENT
+                else:
                     slot = self.put(key, value, weight, hash, load, &gone, trash)
                     if slot:
+                        if load is not None and load.tags:
+                            self.tag(<uint32_t>slot, load)
                         self.arm(<uint32_t>slot, expires)
                         if self.extends:
                             self.spans[slot] = self.span if mode == RESTORE else span
@@ -308,7 +316,7 @@ cdef class TTLCache(LRUCache):
                     self.announce(trash)
         finally:
             self.release(&gone, trash)
-        return slot != 0
+        return slot != 0 or brief
 
     # -- writing: the common case of `write` ---------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from types import GenericAlias
 from typing import Any
 
 from fastcore._py.listeners import Gone, Listeners, Section
+from fastcore._py.tags import Tags, exact
 
 QUIET, STRICT, ABSENT, RESTORE = range(4)
 
@@ -41,6 +42,11 @@ class Load:
     """
 
     fenced = False
+    tags: tuple[str, ...] = ()  # of the entry to be; empty: not known
+
+    def _tag(self, tags: Iterable[str], /) -> None:
+        """Give what is going to be stored these tags, before it is begun."""
+        self.tags = exact(tags)
 
 
 class Entry:
@@ -83,6 +89,7 @@ class LRUCache:
         "_overrides",
         "_pinned",
         "_sampler",
+        "_tags",
         "_total",
         "_version",
         "_weighs",
@@ -128,6 +135,7 @@ class LRUCache:
         self._overrides = frozenset(n for n in names if getattr(type(self), n) is not getattr(own, n))
         self._lock = Section(type(self).__name__)
         self._listeners: Listeners | None = None
+        self._tags = Tags()
         self._sampler: Any = None
         self._buckets: dict[int, list[Entry]] = {}
         self._main: OrderedDict[Entry, None] = OrderedDict()
@@ -258,6 +266,7 @@ class LRUCache:
         self._version += 1
         if cause != "size":
             self._unseen(entry.hash)
+        self._tags.remove(entry)
         trash.append((entry.key, entry.value, cause))
 
     def _shrink(self, trash: Gone, limit: float) -> None:
@@ -288,6 +297,7 @@ class LRUCache:
         if entry is not None:
             trash.append((entry.key, entry.value, "replaced"))
             entry.value = value
+            self._tags.remove(entry)
             self._reuse(entry, weight, trash)
             self._counters["updates"] += 1
         else:
@@ -339,7 +349,14 @@ class LRUCache:
                 return False
             if mode == ABSENT and self._find(key, hashed) is not None:
                 return False
-            return self._put(key, value, weight, hashed, load, trash) is not None
+            entry = self._put(key, value, weight, hashed, load, trash)
+            self._tag(entry, load)
+            return entry is not None
+
+    def _tag(self, entry: Entry | None, load: Load | None) -> None:
+        """Give an entry that has just been stored the tags of its load."""
+        if entry is not None and load is not None and load.tags:
+            self._tags.attach(entry, load.tags)
 
     # -- reading
 
@@ -401,9 +418,13 @@ class LRUCache:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._write(key, value, ..., STRICT, None)
 
-    def set(self, key: Any, value: Any, /, *, ttl: Any = ...) -> bool:
+    def set(self, key: Any, value: Any, /, *, ttl: Any = ..., tags: Iterable[str] = ()) -> bool:
         """Store `value`; False if it does not fit, and then `key` is absent. `ttl` other than None needs a TTLCache."""
-        return self._write(key, value, ttl, QUIET, None)
+        terms = None
+        if tags != ():
+            terms = Load()
+            terms._tag(tags)
+        return self._write(key, value, ttl, QUIET, terms)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of `key`; if it is absent, `default`, stored."""
@@ -477,6 +498,24 @@ class LRUCache:
                 if _begins(key, prefix):
                     load.fenced = True
             doomed = [e for ring in self._rings() for e in ring if _begins(e.key, prefix)]
+            for entry in doomed:
+                self._detach(entry, trash, "explicit")
+            self._counters["removals"] += len(doomed)
+            self._changes += len(doomed)
+        return len(doomed)
+
+    def invalidate_tag(self, tag: str, /) -> int:
+        """Remove the entries with `tag`; the number removed. Loads that may be of such are not stored. O(removed)."""
+        if not isinstance(tag, str):
+            raise TypeError(f"tag must be str, got {type(tag).__name__}")
+        tag = str.__str__(tag)
+        now = self._read_clock()
+        with self._operation() as trash:
+            self._sweep(now, trash)
+            for load in self._flights.values():
+                if not load.tags or tag in load.tags:
+                    load.fenced = True
+            doomed = list(self._tags.entries.get(tag, ()))
             for entry in doomed:
                 self._detach(entry, trash, "explicit")
             self._counters["removals"] += len(doomed)
@@ -576,6 +615,20 @@ class LRUCache:
         for key, value, lifetime in entries:
             self._write(key, value, lifetime, RESTORE, None)
 
+    def _tagged(self) -> list[tuple[Any, tuple[str, ...]]]:
+        """A list of `(key, tags)` of the entries that have tags."""
+        with self._lock:
+            return [(entry.key, tags) for entry, tags in self._tags.tags.items()]
+
+    def _retag(self, pairs: Iterable[tuple[Any, tuple[str, ...]]], /) -> None:
+        """Tag entries as another cache's `_tagged` says."""
+        for key, tags in pairs:
+            with self._lock:
+                entry = self._find(key, hash(key))
+                if entry is not None:
+                    self._tags.remove(entry)
+                    self._tags.attach(entry, tags)
+
     def _config(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The constructor's arguments, positional and by name."""
         return (self._maxsize, self._getsizeof), dict(self._options)
@@ -607,8 +660,13 @@ class LRUCache:
                 while True:
                     current = self._flights.setdefault(key, load)
                     self._flight_version += 1
-                    if current is load or not current.fenced:
+                    if current is load:
                         break
+                    if not current.fenced:
+                        # Who invalidates one of the tags asked for must fence the load that is joined.
+                        if set(load.tags) <= set(current.tags):
+                            break
+                        current.fenced = True
                     self._retire(key, current)
                 if current is not load:
                     return False, current
@@ -670,6 +728,8 @@ class LRUCache:
             total = sum(e.weight for e in entries)
             assert abs(total - self._total) <= 1e-9 * (1 + total), "sizes do not add up"
             assert self._total <= self._maxsize, "over maxsize"
+            self._tags.check()
+            assert set(self._tags.tags) <= set(entries), "tags of an entry that is gone"
             return [e.key for e in entries]
 
 

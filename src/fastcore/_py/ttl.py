@@ -158,16 +158,17 @@ class TTLCache(LRUCache):
             now = self._settle(reading)
             self._sweep(now, trash)
             expires = self._deadline(now, span)
+            if mode == ABSENT and self._find(key, hashed) is not None:
+                return False
             if weight > self._maxsize or expires <= now:
                 if load is None or not load.fenced:
                     self._take(key, now, trash)
-                return False
-            if mode == ABSENT and self._find(key, hashed) is not None:
-                return False
+                return mode == ABSENT  # stored where nothing was, for no time at all
             entry = self._put(key, value, weight, hashed, load, trash)
             if entry is None:
                 return False
             entry.ttl = self._parse(self._ttl) if mode == RESTORE else span
+            self._tag(entry, load)
             self._arm(entry, expires)
             return True
 

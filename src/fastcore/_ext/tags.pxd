@@ -1,0 +1,23 @@
+# Which entries of a cache carry which tags, as the cache sees it.
+from libc.stdint cimport uint32_t
+
+
+cdef class Tags:
+    cdef dict slots         # tag -> the set of slots whose entries carry it
+    cdef dict tags          # slot -> its tags, a tuple
+
+    cdef int attach(self, uint32_t slot, tuple tags, list fresh) except -1
+    cdef void remove(self, uint32_t slot) noexcept
+    cdef int check(self) except -1
+
+
+cdef inline tuple exact(object tags):
+    """Tags as a tuple of exact strings, each once."""
+    cdef dict found = {}
+    if isinstance(tags, (str, bytes)):
+        raise TypeError(f"tags must be an iterable of str, got {tags!r}")
+    for tag in tags:
+        if not isinstance(tag, str):
+            raise TypeError(f"tags must be str, got {type(tag).__name__}")
+        found[str.__str__(tag)] = None
+    return tuple(found)
