@@ -1,0 +1,24 @@
+"""Each fuzz target for a moment, where there is no fuzzer; and the inputs by which one once found something."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+TARGETS = sorted(path.stem for path in Path(__file__).parent.glob("fuzz_*.py"))
+
+# An input that failed once, by target, and what was wrong.
+FOUND: list[tuple[str, str]] = []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_any_input(target: str) -> None:
+    one_input = import_module(f"fuzz.{target}").one_input
+    given(st.binary(max_size=400))(one_input)()
+
+
+@pytest.mark.parametrize(("target", "data"), FOUND)
+def test_what_failed_once(target: str, data: str) -> None:
+    import_module(f"fuzz.{target}").one_input(bytes.fromhex(data))
