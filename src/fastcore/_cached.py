@@ -100,6 +100,12 @@ def loads_of(cache: Any) -> tuple[Loads, type[Flight]]:
     return MappingLoads(cache), MappingFlight
 
 
+def lent(cache: Any, value: Any) -> Any:
+    """What a caller gets for a result: a copy, if `cache` hands out copies."""
+    lend = getattr(cache, "_lend", None)
+    return value if lend is None else lend(value)
+
+
 class Memo:
     """A function, or a bound method, whose results are cached."""
 
@@ -150,7 +156,8 @@ class Memo:
 
     def load(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute and store what was not found."""
-        return load(*self.loads(self.cache()), key, lambda: self.function(*args, **kwargs), self.guard())
+        cache = self.cache()
+        return lent(cache, load(*self.loads(cache), key, lambda: self.function(*args, **kwargs), self.guard()))
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """The cached result for these arguments, or a new one."""
@@ -164,7 +171,7 @@ class Memo:
         key = self.key(*args, **kwargs)
         value = self.look(cache, key, guard)
         if value is ABSENT:
-            value = await aload(*self.loads(cache), key, lambda: self.function(*args, **kwargs), guard)
+            value = lent(cache, await aload(*self.loads(cache), key, lambda: self.function(*args, **kwargs), guard))
         return value
 
     def clear(self) -> None:

@@ -12,3 +12,5 @@ class CacheOptions(TypedDict, total=False):
 
     on_removal: Listener | None
     on_eviction: Listener | None
+    copy: Literal["on_read", "on_write", "both"] | None
+    copier: Callable[[Any], Any] | None

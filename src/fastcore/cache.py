@@ -138,7 +138,7 @@ class CacheMethods(MutableMapping[K, V]):
             42
         """
         value: Any = self.get(key, ABSENT)
-        return value if value is not ABSENT else load(self, self._flight(tags), key, loader)  # type: ignore[arg-type,no-any-return]
+        return value if value is not ABSENT else self._lend(load(self, self._flight(tags), key, loader))  # type: ignore[arg-type,no-any-return]
 
     async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V], *, tags: Iterable[str] = ()) -> V:
         """As `get_or_load`, in a coroutine; `loader` may be a coroutine function.
@@ -149,7 +149,7 @@ class CacheMethods(MutableMapping[K, V]):
         value: Any = self.get(key, ABSENT)
         if value is not ABSENT:
             return value  # type: ignore[no-any-return]
-        return await aload(self, self._flight(tags), key, loader)  # type: ignore[arg-type,no-any-return]
+        return self._lend(await aload(self, self._flight(tags), key, loader))  # type: ignore[arg-type,no-any-return]
 
     def _flight(self, tags: Iterable[str]) -> Callable[[], Any]:
         """What makes a load whose result gets `tags`."""
@@ -163,20 +163,22 @@ class CacheMethods(MutableMapping[K, V]):
         Loads in flight are waited for. Keys absent from the mapping that it returns do not exist; others in it are
         ignored. Fences and errors are as with `get_or_load`, for each key by itself.
         """
-        found, missing = self._divide(keys)
+        found, missing = self._look_many(keys)
         loaded = load_many(self, self._flight_type, missing, bulk_loader)  # type: ignore[arg-type]
-        return {key: value for key, value in (found | loaded).items() if value is not ABSENT}
+        found |= {key: self._lend(value) for key, value in loaded.items()}  # type: ignore[attr-defined]
+        return {key: value for key, value in found.items() if value is not ABSENT}
 
     async def aget_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Any]) -> dict[K, V]:
         """As `get_many` with a bulk loader, in a coroutine; `bulk_loader` may be a coroutine function.
 
         It runs in a task of its own, which is cancelled when nobody waits for any of its keys any more.
         """
-        found, missing = self._divide(keys)
+        found, missing = self._look_many(keys)
         loaded = await aload_many(self, self._flight_type, missing, bulk_loader)  # type: ignore[arg-type]
-        return {key: value for key, value in (found | loaded).items() if value is not ABSENT}
+        found |= {key: self._lend(value) for key, value in loaded.items()}  # type: ignore[attr-defined]
+        return {key: value for key, value in found.items() if value is not ABSENT}
 
-    def _divide(self, keys: Iterable[K]) -> tuple[dict[K, Any], list[K]]:
+    def _look_many(self, keys: Iterable[K]) -> tuple[dict[K, Any], list[K]]:
         """What is there under each of `keys`, or ABSENT; and the keys that are absent."""
         found: dict[K, Any] = dict.fromkeys(keys, ABSENT)
         found |= self.get_many(found)  # type: ignore[attr-defined]

@@ -13,13 +13,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from importlib import import_module
+from copy import deepcopy
 from types import GenericAlias
 
 from fastcore._ext.listeners cimport Listeners, note
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load, OPTIONS, QUIET, READS, RESTORE, SPECIAL,
-    STRICT, TAGGED, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, no_items, seen, store, touch, trash_for,
+    ABSENT, COPIER, COPIES_IN, COPIES_OUT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load, OPTIONS, QUIET, READS, RESTORE, SPECIAL,
+    STRICT, TAGGED, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, lend, no_items, seen, store, touch, trash_for,
     value_at
 )
 
@@ -73,6 +74,7 @@ cdef class CacheIterator:
             raise StopIteration
         if self.kind == 0:
             return key
+        value = lend(cache, value)
         return value if self.kind == 1 else (key, value)
 
 
@@ -159,7 +161,14 @@ cdef class LRUCache(Slots):
         """Take up the options that every cache has, the last step of the constructor; takes the section itself."""
         cdef dict given = dict(options)
         cdef object on_removal = options.pop("on_removal", None), on_eviction = options.pop("on_eviction", None)
+        cdef object way = options.pop("copy", None), copier = options.pop("copier", None)
         cdef Listeners listeners = None
+        if way is not None and way not in ("on_read", "on_write", "both"):
+            raise ValueError(f"copy must be 'on_read', 'on_write', 'both' or None, got {way!r}")
+        if copier is None:
+            copier = deepcopy
+        elif not callable(copier):
+            raise TypeError(f"copier must be callable, got {copier!r}")
         if options:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(options))!r}")
         if on_removal is not None or on_eviction is not None:
@@ -167,8 +176,13 @@ cdef class LRUCache(Slots):
         with cython.critical_section(self):
             listeners, self.listeners = self.listeners, listeners
             self.hooks[OPTIONS], given = given, self.hooks[OPTIONS]
+            self.hooks[COPIER], copier = copier, self.hooks[COPIER]
             if self.listeners is not None:
                 self.flags |= LISTENS
+            if way == "on_read" or way == "both":
+                self.flags |= COPIES_OUT
+            if way == "on_write" or way == "both":
+                self.flags |= COPIES_IN
         return 0
 
     cdef double weigh(self, object value) except? -1:
@@ -213,10 +227,12 @@ cdef class LRUCache(Slots):
         if ttl is not ... and ttl is not None:
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hash = hash_of(key)
-        if self.flags & (WEIGHS | LISTENS):
+        if self.flags & (WEIGHS | LISTENS | COPIES_IN):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
+            if self.flags & COPIES_IN and mode != RESTORE:
+                value = self.hooks[COPIER](value)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -243,15 +259,19 @@ cdef class LRUCache(Slots):
     def __getitem__(self, key):
         cdef uint32_t hash = hash_of(key)
         cdef int64_t slot
+        cdef object value = None
         with cython.critical_section(self):
             slot = find(self, key, hash)
             seen(self, hash, <uint32_t>slot)
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
-                return value_at(self, <uint32_t>slot)
-            self.counters.misses += 1
-        return self.__missing__(key)
+                if not self.flags & COPIES_OUT:
+                    return value_at(self, <uint32_t>slot)
+                value = value_at(self, <uint32_t>slot)
+            else:
+                self.counters.misses += 1
+        return lend(self, value) if slot else self.__missing__(key)
 
     def __missing__(self, key):
         """What `[]` does about an absent key; a subclass may return, and store, a value instead."""
@@ -261,6 +281,7 @@ cdef class LRUCache(Slots):
         """The value of `key`, made the most recently used; `default` if it is absent."""
         cdef uint32_t hash
         cdef int64_t slot
+        cdef object value = None
         if self.flags & READS:
             return self[key] if key in self else default
         hash = hash_of(key)
@@ -270,20 +291,26 @@ cdef class LRUCache(Slots):
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
-                return value_at(self, <uint32_t>slot)
-            self.counters.misses += 1
-        return default
+                if not self.flags & COPIES_OUT:
+                    return value_at(self, <uint32_t>slot)
+                value = value_at(self, <uint32_t>slot)
+            else:
+                self.counters.misses += 1
+        return lend(self, value) if slot else default
 
     def peek(self, key, default=None, /):
         """The value of `key`, or `default`; refreshes nothing and is not counted."""
         cdef uint64_t now = 0
         cdef int64_t slot
+        cdef object value = None
+        cdef bint found = False
         self.read_clock(&now)
         with cython.critical_section(self):
             slot = find(self, key, hash_of(key))
             if slot and not self.dead(<uint32_t>slot, now):
-                return value_at(self, <uint32_t>slot)
-        return default
+                value = value_at(self, <uint32_t>slot)
+                found = True
+        return lend(self, value) if found else default
 
     def __contains__(self, key):
         cdef uint64_t now = 0
@@ -341,7 +368,7 @@ cdef class LRUCache(Slots):
             if value is not absent:
                 return value
             if self.write(key, default, ..., ABSENT, None):
-                return default
+                return lend(self, default)
 
     def __delitem__(self, key):
         cdef Gone gone = [NULL, NULL]
@@ -540,6 +567,10 @@ cdef class LRUCache(Slots):
             self.shrink(trash, limit)
             self.announce(trash)
         finish(self, trash)
+
+    def _lend(self, value, /):
+        """What one who waited for a load gets for the `value` that it brought."""
+        return lend(self, value)
 
     # -- looking at the whole ------------------------------------------------------------------------------------------
 

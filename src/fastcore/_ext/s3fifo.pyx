@@ -11,9 +11,9 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport FREE, MAIN, PINNED, ROOTS, SMALL, ring_link, ring_unlink
-from fastcore._ext.slots cimport QUEUES, READS, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
+from fastcore._ext.slots cimport QUEUES, READS, WEIGHS, Gone, find, hash_of, lend, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
-from fastcore._ext.ghost cimport Ghost, ghost_seek, ghost_take, ghost_weight
+from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_seek, ghost_take, ghost_weight
 from fastcore._ext.queues cimport (
     Queues, USES, YOUNG, queues_admit, queues_bury, queues_close, queues_enter, queues_fit, queues_leave, queues_open,
     queues_use, queues_victim, queues_widen
@@ -149,7 +149,7 @@ cdef class S3FIFOCache(TTLCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.read(key, &found)
-        return value if found else self.__missing__(key)
+        return lend(self, value) if found else self.__missing__(key)
 
     def get(self, key, default=None):
         """The value of `key`, its use counted; `default` if it is absent."""
@@ -158,7 +158,7 @@ cdef class S3FIFOCache(TTLCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.read(key, &found)
-        return value if found else default
+        return lend(self, value) if found else default
 
     cdef object read(self, object key, bint *found):
         """The value for a read that counts as a use. Takes the section itself, again after it asked a given timer."""
@@ -237,7 +237,7 @@ cdef class S3FIFOCache(TTLCache):
         cdef list codes = []
         with cython.critical_section(self):
             while i < g.span:
-                code = g.hashes[(g.head + i) % g.room]
+                code = g.hashes[ghost_place(g, i)]
                 if code:
                     codes.append(code)
                 i += 1
@@ -268,7 +268,7 @@ cdef class S3FIFOCache(TTLCache):
             require(taken == q.ghost.count, "index and queue of ghosts differ in size")
             total = 0
             for slot in range(q.ghost.span):
-                cell = (q.ghost.head + slot) % q.ghost.room
+                cell = ghost_place(&q.ghost, slot)
                 if q.ghost.hashes[cell]:
                     require(ghost_seek(&q.ghost, q.ghost.hashes[cell], &taken), "ghost not found")
                     require(q.ghost.cells[taken] == cell + 1, "ghost found elsewhere")

@@ -54,7 +54,9 @@ cdef enum:
     ASKS = 64           # not an override: setting calls a timer or a random number generator
     LISTENS = 128       # not an override: somebody is told what goes
     TAGGED = 256        # not an override: some entry has had a tag
-    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED    # more than `store` does
+    COPIES_IN = 512     # not an override: what is stored is a copy
+    COPIES_OUT = 1024   # not an override: what is handed out is a copy
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED | COPIES_IN    # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
@@ -62,6 +64,7 @@ cdef enum:
     TIMER = 1
     RNG = 2
     OPTIONS = 3
+    COPIER = 4
 
 cdef enum:
     # What `write` does with a value that is too large, a key that is there, and a time to live.
@@ -207,6 +210,11 @@ cdef inline void drop(Gone *gone) noexcept:
     """Let go of what an operation displaced. Runs user code; called with no section held."""
     Py_XDECREF(gone.key)
     Py_XDECREF(gone.value)
+
+
+cdef inline object lend(Slots self, object value):
+    """What a reader gets for `value`. May run the copier; called with no section held."""
+    return self.hooks[COPIER](value) if self.flags & COPIES_OUT else value
 
 
 cdef inline object key_at(Slots self, uint32_t slot):

@@ -54,7 +54,7 @@ cdef class Slots:
         if not table_open(&self.table):
             raise MemoryError
         self.items = no_items()
-        self.hooks = [None, None, None, None]
+        self.hooks = [None] * 5
         self.flights = {}
         self.maxsize_given = 0
 

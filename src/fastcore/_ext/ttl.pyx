@@ -21,8 +21,8 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, ASKS, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
-    find, finish, hash_of, seen, store, touch as refresh, unseen, value_at
+    ABSENT, ASKS, COPIER, COPIES_IN, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
+    find, finish, hash_of, lend, seen, store, touch as refresh, unseen, value_at
 )
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
 
@@ -272,10 +272,12 @@ cdef class TTLCache(LRUCache):
         if ttl is not ...:
             self.parse(ttl, &span)
         hash = hash_of(key)
-        if self.flags & (WEIGHS | LISTENS):
+        if self.flags & (WEIGHS | LISTENS | COPIES_IN):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
+            if self.flags & COPIES_IN and mode != RESTORE:
+                value = self.hooks[COPIER](value)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -351,7 +353,7 @@ cdef class TTLCache(LRUCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.fetch(key, &found)
-        return value if found else self.__missing__(key)
+        return lend(self, value) if found else self.__missing__(key)
 
     def get(self, key, default=None):
         """The value of `key`, made the most recently used; `default` if it is absent."""
@@ -360,7 +362,7 @@ cdef class TTLCache(LRUCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.fetch(key, &found)
-        return value if found else default
+        return lend(self, value) if found else default
 
     cdef object fetch(self, object key, bint *found):
         """The value for a read that counts and refreshes. Takes the section itself."""

@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from types import GenericAlias
 from typing import Any
@@ -19,6 +20,7 @@ from fastcore._py.listeners import Gone, Listeners, Section
 from fastcore._py.tags import Tags, exact
 
 QUIET, STRICT, ABSENT, RESTORE = range(4)
+NOTHING: Any = object()
 
 COUNTERS = (
     "hits",
@@ -76,6 +78,8 @@ class LRUCache:
         "__weakref__",
         "_buckets",
         "_changes",
+        "_copier",
+        "_copies",
         "_counters",
         "_flight_version",
         "_flights",
@@ -153,10 +157,25 @@ class LRUCache:
         """Take up the options that every cache has, the last step of the constructor."""
         self._options = dict(options)
         on_removal, on_eviction = options.pop("on_removal", None), options.pop("on_eviction", None)
+        way, copier = options.pop("copy", None), options.pop("copier", None)
+        if way is not None and way not in ("on_read", "on_write", "both"):
+            raise ValueError(f"copy must be 'on_read', 'on_write', 'both' or None, got {way!r}")
+        if copier is not None and not callable(copier):
+            raise TypeError(f"copier must be callable, got {copier!r}")
         if options:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(options))!r}")
         if on_removal is not None or on_eviction is not None:
             self._listeners = Listeners(on_removal, on_eviction)
+        self._copier = deepcopy if copier is None else copier
+        self._copies = frozenset({"on_read", "on_write"} if way == "both" else {way})
+
+    def _store(self, value: Any, mode: int) -> Any:
+        """What is stored for `value`; called without the lock."""
+        return self._copier(value) if "on_write" in self._copies and mode != RESTORE else value
+
+    def _lend(self, value: Any, /) -> Any:
+        """What one who waited for a load gets for the `value` that it brought."""
+        return self._copier(value) if "on_read" in self._copies else value
 
     @contextmanager
     def _operation(self) -> Iterator[Gone]:
@@ -339,6 +358,7 @@ class LRUCache:
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hashed = hash(key)
         weight = self._weigh(value)
+        value = self._store(value, mode)
         self._refuse_large(weight, mode)
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
@@ -375,7 +395,7 @@ class LRUCache:
 
     def __getitem__(self, key: Any) -> Any:
         found, value = self._fetch(key)
-        return value if found else self.__missing__(key)
+        return self._lend(value) if found else self.__missing__(key)
 
     def __missing__(self, key: Any) -> Any:
         """What `[]` does about an absent key; a subclass may return, and store, a value instead."""
@@ -386,14 +406,15 @@ class LRUCache:
         if {"__getitem__", "__contains__"} & self._overrides:
             return self[key] if key in self else default  # noqa: SIM401 - the subclass's methods are to be called
         found, value = self._fetch(key)
-        return value if found else default
+        return self._lend(value) if found else default
 
     def peek(self, key: Any, default: Any = None, /) -> Any:
         """The value of `key`, or `default`; refreshes nothing and is not counted."""
         now = self._read_clock()
         with self._lock:
             entry = self._find(key, hash(key))
-            return default if entry is None or self._dead(entry, now) else entry.value
+            value = NOTHING if entry is None or self._dead(entry, now) else entry.value
+        return default if value is NOTHING else self._lend(value)
 
     def __contains__(self, key: Any) -> bool:
         now = self._read_clock()
@@ -439,7 +460,7 @@ class LRUCache:
             if value is not absent:
                 return value
             if self._write(key, default, ..., ABSENT, None):
-                return default
+                return self._lend(default)
 
     def __delitem__(self, key: Any) -> None:
         if not self.invalidate(key):
@@ -582,11 +603,11 @@ class LRUCache:
 
     def _values(self) -> Iterator[Any]:
         """An iterator over the values, which refreshes nothing."""
-        return (entry.value for entry in self._iterate())
+        return (self._lend(entry.value) for entry in self._iterate())
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
         """An iterator over `(key, value)`, which refreshes nothing."""
-        return ((entry.key, entry.value) for entry in self._iterate())
+        return ((entry.key, self._lend(entry.value)) for entry in self._iterate())
 
     def getsizeof(self, value: Any, /) -> float:
         """The size of `value` in this cache; a subclass may override it."""

@@ -146,6 +146,7 @@ class TTLCache(LRUCache):
         fraction = span != math.inf and span % 1 != 0
         hashed = hash(key)
         weight = self._weigh(value)
+        value = self._store(value, mode)
         self._refuse_large(weight, mode)
         if self._spread and 0 < span < math.inf and mode != RESTORE:
             span *= 1 + self._spread * (2 * self._rng() - 1)
