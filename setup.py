@@ -1,7 +1,8 @@
 """Builds the compiled twins in src/fastcore/_ext; everything else stands in pyproject.toml.
 
 Environment: FASTCORE_DEBUG=1 (assertions and None checks), FASTCORE_COVERAGE=1 (line tracing),
-FASTCORE_SANITIZE=address,undefined | thread, FASTCORE_ONLY=lru,ttl (build just these, while working on them).
+FASTCORE_SANITIZE=address,undefined | thread | fuzzer-no-link,address, FASTCORE_ONLY=lru,ttl (build just these, while
+working on them).
 """
 
 import os
@@ -38,6 +39,8 @@ else:
     if SANITIZE:
         flags = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
         compile_args, link_args = [*compile_args, *flags, "-O1"], flags
+    if "fuzzer" in SANITIZE:  # atheris does not have what measures the stack
+        compile_args.append("-fno-sanitize-coverage=stack-depth")
 if not DEBUG:
     macros += [("NDEBUG", None), ("CYTHON_WITHOUT_ASSERTIONS", "1")]
 if COVERAGE:
@@ -69,4 +72,6 @@ directives = {
     "warn.maybe_uninitialized": True,
 }
 
-setup(ext_modules=cythonize(extensions, compiler_directives=directives, build_dir="build/cython"))
+# What is generated depends on the directives, of which cythonize takes no notice.
+build_dir = "build/cython" + "-debug" * DEBUG + "-coverage" * COVERAGE
+setup(ext_modules=cythonize(extensions, compiler_directives=directives, build_dir=build_dir))

@@ -307,3 +307,13 @@ def test_wheel_against_a_dict(timed, clock, seed):
             deadlines.pop(gone, None)
         assert len(cache) == sum(clock() < d for d in deadlines.values())
         cache._check()
+
+
+def test_setdefault_of_what_does_not_live(caches, clock):
+    """CA7: the default is the answer, as with cachetools, even if it is dead at once."""
+    cache = caches.TTLCache(4, 0, clock)
+    assert cache.setdefault("a", 1) == 1
+    assert "a" not in cache
+    cache.set("a", 2, ttl=5)
+    assert cache.setdefault("a", 3) == 2
+    cache._check()

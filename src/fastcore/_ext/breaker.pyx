@@ -281,6 +281,7 @@ cdef class CircuitBreaker(Gate):
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class _Guarded:
     """A decorated function: like the original, but each call goes through the breaker."""
     cdef VectorCall vector

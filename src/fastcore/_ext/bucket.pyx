@@ -82,6 +82,7 @@ cdef class Reservation:
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class TokenBucket:
     """TokenBucket(rate, burst, *, clock=None, sleep=None)
 --

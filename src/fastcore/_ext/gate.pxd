@@ -8,6 +8,7 @@ from fastcore._ext.blocks cimport Blocks, Whose
 from fastcore._ext.circuit cimport CLOSED, SUCCESS, Circuit, Ticket
 
 
+@cython.trashcan(True)
 cdef class Gate:
     cdef readonly str name
     cdef object __weakref__

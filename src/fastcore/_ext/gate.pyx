@@ -57,6 +57,7 @@ def logger():
     return getLogger("fastcore.breaker")
 
 
+@cython.trashcan(True)
 cdef class Gate:
     """What lets calls through; CircuitBreaker adds the ways to guard one."""
 

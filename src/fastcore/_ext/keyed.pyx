@@ -36,6 +36,7 @@ cdef class _Meter:
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class KeyedTokenBucket:
     """KeyedTokenBucket(rate, burst, *, max_keys, clock=None)
 --

@@ -47,6 +47,7 @@ def trim_all(*, bint drain=False):
     return sum([pool.drain() if drain else pool.trim() for pool in pools if pool is not None])
 
 
+@cython.trashcan(True)
 cdef class _Pool:
     """What both pools do; they differ in how an object is made, measured and reset."""
 
@@ -286,6 +287,7 @@ cdef class _Pool:
 
 @cython.final
 @cython.freelist(64)
+@cython.trashcan(True)
 cdef class Lease:
     """Holds one object of a pool for the length of a with statement."""
 
@@ -314,6 +316,7 @@ cdef class Lease:
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class ObjectPool(_Pool):
     """ObjectPool(factory, *, reset=None, max_idle=64, sizeof=None, max_bytes=None, max_idle_time=120.0,
         clock=None, debug=False)

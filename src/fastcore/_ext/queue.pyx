@@ -55,6 +55,7 @@ cdef object snapshot(Counts* histogram):
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class WorkQueue:
     """WorkQueue(*, limiter=None, aging=60.0, fair_by=None, clock=None, name='')
 --
@@ -206,13 +207,14 @@ cdef class WorkQueue:
 
         Consumers and drains that wait are woken. Calling it again has no effect.
         """
-        cdef list woken, gone = []      # lives until after the section
+        cdef list gone = []     # lives until after the section
+        cdef bint signalled
         with cython.critical_section(self):
             self.book.close(gone)
             self.crowd.release()
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
 
     def shut_down_with_drain(self, timeout):
         """Shut down, then wait up to `timeout` seconds until no key is ready or being processed.
@@ -258,12 +260,12 @@ cdef class WorkQueue:
         cdef int64_t now = self._read()
         cdef dict depths = {}
         cdef Figures figures
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             self.book.read(now, &figures, depths)
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         return QueueStats(
             self.name, figures.depth, depths, figures.running, figures.delayed, figures.adds, figures.retries,
             figures.unfinished_ns / 1e9, figures.longest_ns / 1e9, snapshot(&figures.queued), snapshot(&figures.worked),
@@ -319,12 +321,12 @@ cdef class WorkQueue:
 
     cdef int _put_in(self, object key, Group group, int64_t delay, long long priority, bint again) except -1:
         cdef int64_t now = self._read()
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             self.book.put(key, group.party, delay, priority, again, now)
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         return 0
 
     cdef PyObject* take(self, Waiter waiter, Waiter previous) except? NULL:
@@ -335,7 +337,7 @@ cdef class WorkQueue:
         cdef int64_t now = self._read()
         cdef PyObject* key
         cdef bint ended = False
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             if previous is not None:
                 self.crowd.delist(previous)
@@ -344,9 +346,9 @@ cdef class WorkQueue:
                 ended = self.book.shut
                 if waiter is not None and not ended:
                     self.crowd.enlist(waiter, self.book.next_due(now))
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         if ended:
             raise ShutDown(f"the queue {self.name!r} is shut down and holds no more keys")
         return key
@@ -356,13 +358,13 @@ cdef class WorkQueue:
         cdef int64_t now = self._read()
         cdef PyObject* gone = NULL
         cdef bint processed
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             processed = self.book.finish(key, now, &gone)
-            woken = take_woken(self.crowd)
+            signalled = self.crowd.woken is not None
         Py_XDECREF(gone)
-        if woken is not None:
-            self._wake(woken)
+        if signalled:
+            self._wake()
         if not processed:
             raise ValueError(f"done() of a key that is not being processed: {key!r}")
         return 0
@@ -371,16 +373,16 @@ cdef class WorkQueue:
         """The number of ready keys."""
         cdef int64_t now = 0
         cdef Py_ssize_t depth, delayed
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             delayed = self.book.timers.size
         if delayed:
             now = self._read()
         with cython.critical_section(self):
             depth = self.book.count(now)
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         return depth
 
     cdef PyObject* _wait(self, object timeout, int64_t limit) except NULL:
@@ -407,38 +409,41 @@ cdef class WorkQueue:
 
     cdef int _leave(self, Waiter waiter) except -1:
         """Stop waiting, and let another consumer see to what is there, or to the next delayed key."""
-        cdef list woken
+        cdef bint signalled
         with cython.critical_section(self):
             self.crowd.delist(waiter)
             self.book.hand_on()
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         return 0
 
-    cdef int _wake(self, list woken) except -1:
+    cdef int _wake(self) except -1:
         """Wake those who were signalled, outside the section; replace one whose event loop is closed by another."""
         cdef Waiter waiter
-        while woken is not None:
+        cdef list woken
+        while True:
+            with cython.critical_section(self):
+                woken = take_woken(self.crowd)
+            if woken is None:
+                return 0
             for waiter in woken:
                 if not waiter.wake():
                     with cython.critical_section(self):
                         self.book.hand_on()
-            with cython.critical_section(self):
-                woken = take_woken(self.crowd)
-        return 0
 
     cdef bint _drain(self, Waiter waiter) except -1:
         cdef bint idle
-        cdef list woken, gone = []      # lives until after the section
+        cdef list gone = []     # lives until after the section
+        cdef bint signalled
         with cython.critical_section(self):
             self.book.close(gone)
             idle = self.book.idle()
             if not idle:
                 self.crowd.drainers[waiter] = None
-            woken = take_woken(self.crowd)
-        if woken is not None:
-            self._wake(woken)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
         return idle
 
     cdef bint _drained(self, Waiter waiter) except -1:

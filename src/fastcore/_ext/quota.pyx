@@ -10,6 +10,7 @@ from libc.math cimport INFINITY, ceil
 
 
 @cython.final
+@cython.trashcan(True)
 cdef class Quota:
     """Quota(limited, limit, remaining, reset_after, retry_after)
 --
