@@ -4,7 +4,7 @@
 #                             ^ head + span  ^ head   first; 0 where one was taken out of the middle
 #     cells   [ place + 1 | 0 | ... ]                 hash -> place; linear probing, deletion by backward shift
 #
-# About 9 bytes a hash once the queue has its size. Two keys of one hash are one here: a ghost is a hint. For the same
+# About 12 bytes a hash once the queue has its size. Two keys of one hash are one here: a ghost is a hint. For the same
 # reason, lack of memory forgets what should have been noted. No Python object is met.
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint32_t, uint64_t
@@ -41,6 +41,12 @@ cdef inline uint32_t ghost_next(Ghost *g, uint32_t pos) noexcept nogil:
 cdef inline uint32_t ghost_distance(Ghost *g, uint32_t start, uint32_t end) noexcept nogil:
     """Cells from `start` on to `end`."""
     return end - start if end >= start else end + (g.width - start)
+
+
+cdef inline uint32_t ghost_place(Ghost *g, uint32_t nth) noexcept nogil:
+    """Where the `nth` place of the queue lies on the circle."""
+    nth += g.head
+    return nth - g.room if nth >= g.room else nth
 
 
 cdef inline double ghost_weight(Ghost *g, uint32_t place) noexcept nogil:
@@ -133,7 +139,7 @@ cdef inline bint ghost_rebuild(Ghost *g) noexcept:
     width = room
     if not g.weighs and width > g.limit:
         width = <uint64_t>g.limit
-    width += width // 4 + 2     # at most four cells in five are taken
+    width += width * 2 // 3 + 2     # at most three cells in five are taken
     if room >= <uint64_t>1 << 31:
         return False
     hashes = <uint32_t *>PyMem_Malloc(<size_t>(room * sizeof(uint32_t)))
@@ -146,7 +152,7 @@ cdef inline bint ghost_rebuild(Ghost *g) noexcept:
         PyMem_Free(weights)
         return False
     for i in range(g.span):
-        place = <uint32_t>((<uint64_t>g.head + i) % g.room)
+        place = ghost_place(g, i)
         if g.hashes[place]:
             hashes[moved] = g.hashes[place]
             if g.weighs:
@@ -168,14 +174,15 @@ cdef inline bint ghost_rebuild(Ghost *g) noexcept:
 cdef inline void ghost_push(Ghost *g, uint32_t hash, double weight) noexcept:
     """Note `hash` as the newest; one that is there keeps its place, and one of too much weight is not noted."""
     cdef uint32_t code = ghost_code(hash), pos = 0, place
-    if weight > g.limit or ghost_seek(g, code, &pos):
+    if weight > g.limit:
         return
     ghost_trim(g, g.limit - weight)
     ghost_advance(g)
     if g.span == g.room and not ghost_rebuild(g):
         return
-    ghost_seek(g, code, &pos)
-    place = <uint32_t>((<uint64_t>g.head + g.span) % g.room)
+    if ghost_seek(g, code, &pos):
+        return
+    place = ghost_place(g, g.span)
     g.hashes[place] = code
     if g.weighs:
         g.weights[place] = weight

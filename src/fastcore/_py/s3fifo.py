@@ -85,10 +85,11 @@ class S3FIFOCache(TTLCache):
     def _haunt(self, entry: Entry) -> None:
         """Note the hash of an entry that is evicted from the small queue."""
         code = code_of(entry.hash)
-        if entry.weight <= self._limits[2] and code not in self._ghost:
+        if entry.weight <= self._limits[2]:
             self._trim_ghosts(self._limits[2] - entry.weight)
-            self._ghost[code] = entry.weight
-            self._ghost_total += entry.weight
+            if code not in self._ghost:
+                self._ghost[code] = entry.weight
+                self._ghost_total += entry.weight
 
     def _exorcise(self, hash: int) -> bool:
         """Take a hash out of the ghost queue; whether it was there."""
@@ -196,17 +197,21 @@ class S3FIFOCache(TTLCache):
             with self._lock:
                 entry = self._find(key, hashed)
                 if entry is None:
+                    self._seen(hashed, None)
                     self._counters["misses"] += 1
                     return False, None
                 if entry.expires == math.inf or reading is not None:
                     if reading is not None and entry.expires != math.inf:
                         now = self._settle(reading)
                         if now >= entry.expires:
+                            self._unseen(hashed)
+                            self._seen(hashed, None)
                             self._counters["expired"] += 1
                             self._counters["misses"] += 1
                             return False, None
                         if self._extends:
                             self._arm(entry, max(self._deadline(now, entry.ttl), entry.expires))
+                    self._seen(hashed, entry)
                     self._counters["hits"] += 1
                     self._use(entry)
                     return True, entry.value
