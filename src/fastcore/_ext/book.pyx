@@ -22,7 +22,7 @@ is no tp_clear for the same reason: that list breaks all cycles by itself.
 """
 
 cimport cython
-from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_Append
 from cpython.object cimport Py_EQ, PyObject, PyObject_Hash, PyObject_RichCompareBool
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
@@ -47,8 +47,12 @@ cdef extern from *:
         return old;
     }
     """
-    PyObject* exchange "fastcore_exchange"(list items, Py_ssize_t i, PyObject* item) noexcept
-    int PyList_SetSlice(list items, Py_ssize_t low, Py_ssize_t high, PyObject* by) except -1
+    # Of pointers, since Cython counts a reference wherever it hands a member on as an object.
+    PyObject* exchange "fastcore_exchange"(PyObject* items, Py_ssize_t i, PyObject* item) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject* items) noexcept
+    PyObject* PyList_GET_ITEM(PyObject* items, Py_ssize_t i) noexcept
+    int PyList_SetSlice(PyObject* items, Py_ssize_t low, Py_ssize_t high, PyObject* by) except -1
+    Py_ssize_t PyDict_GET_SIZE(PyObject* items) noexcept
 
 cdef enum:
     CHANGED = 2         # an answer of `same`
@@ -95,13 +99,13 @@ cdef class Book:
         if self.shut:       # while the keys were compared
             return 0
         if entry == NULL:
-            if catalog_crowded(&self.catalog) or PyList_GET_SIZE(self.keys) < self.catalog.room:
+            if catalog_crowded(&self.catalog) or PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.room:
                 self.fit()
             entry = catalog_add(&self.catalog, hash)
             party.holders += 1
             entry.party = party
             Py_INCREF(key)
-            exchange(self.keys, entry.slot, <PyObject*>key)
+            exchange(<PyObject*>self.keys, entry.slot, <PyObject*>key)
         now = self.advance(now)
         if priority == INT64_MAX:
             priority = entry.popped if entry.state & PROCESSING else 0
@@ -130,7 +134,7 @@ cdef class Book:
         now = self.advance(now)
         if self.signals:
             self.signal()
-        if PyList_GET_SIZE(self.keys) < self.catalog.size:
+        if PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.size:
             self.abandon()
         if self.depth == 0:
             return NULL
@@ -150,7 +154,7 @@ cdef class Book:
         ring_append(&self.processing, &entry.line)
         self.running += 1
         counts_add(&self.queued, now - entry.added)
-        key = PyList_GET_ITEM(self.keys, entry.slot)
+        key = PyList_GET_ITEM(<PyObject*>self.keys, entry.slot)
         Py_INCREF(<object>key)
         return key
 
@@ -159,8 +163,8 @@ cdef class Book:
         cdef Entry* entry = <Entry*>self.processing.next.owner
         gone[0] = NULL
         if (        # most often it is the oldest; this spares a look-up
-            entry == NULL or PyList_GET_SIZE(self.keys) < self.catalog.size
-            or PyList_GET_ITEM(self.keys, entry.slot) != <PyObject*>key
+            entry == NULL or PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.size
+            or PyList_GET_ITEM(<PyObject*>self.keys, entry.slot) != <PyObject*>key
         ):
             self.search(key, PyObject_Hash(key), &entry)
             if entry == NULL or not entry.state & PROCESSING:
@@ -226,12 +230,12 @@ cdef class Book:
         for i in range(self.timers.size):
             (<Entry*>self.timers.items[i].owner).state &= ~DELAYED
         self.timers.size = 0
-        if PyList_GET_SIZE(self.keys) < self.catalog.size:
+        if PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.size:
             self.abandon()
         for i in range(self.catalog.size - 1, -1, -1):
             entry = self.catalog.entries[i]
             if entry.state == 0:
-                PyList_Append(gone, <object>PyList_GET_ITEM(self.keys, i))
+                PyList_Append(gone, <object>PyList_GET_ITEM(<PyObject*>self.keys, i))
                 Py_DECREF(<object>self.drop(entry))
         self.crowd.end()
         return 0
@@ -268,14 +272,14 @@ cdef class Book:
         cdef int verdict
         found[0] = NULL
         while True:
-            if PyList_GET_SIZE(self.keys) < self.catalog.size:
+            if PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.size:
                 self.abandon()
             if self.catalog.size == 0:
                 return 0
             entry = catalog_chain(&self.catalog, hash)[0]
             while entry != NULL:
                 if entry.hash == hash:
-                    if PyList_GET_ITEM(self.keys, entry.slot) == <PyObject*>key:
+                    if PyList_GET_ITEM(<PyObject*>self.keys, entry.slot) == <PyObject*>key:
                         verdict = True
                     else:
                         verdict = self.same(entry, key)
@@ -292,7 +296,7 @@ cdef class Book:
         """Whether `key` is that of `entry`; or CHANGED, if the entry or the place of its chain is not what it was."""
         cdef uint64_t layout = self.catalog.layout
         cdef bint equal, gone
-        known = <object>PyList_GET_ITEM(self.keys, entry.slot)
+        known = <object>PyList_GET_ITEM(<PyObject*>self.keys, entry.slot)
         entry.readers += 1
         try:
             equal = PyObject_RichCompareBool(known, key, Py_EQ)
@@ -306,10 +310,10 @@ cdef class Book:
     cdef int fit(self) except -1:
         """Bring the catalog and the list of keys to the size that suits."""
         catalog_fit(&self.catalog)
-        while PyList_GET_SIZE(self.keys) < self.catalog.room:
+        while PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.room:
             PyList_Append(self.keys, None)
-        if PyList_GET_SIZE(self.keys) > self.catalog.room:
-            PyList_SetSlice(self.keys, self.catalog.room, PyList_GET_SIZE(self.keys), NULL)
+        if PyList_GET_SIZE(<PyObject*>self.keys) > self.catalog.room:
+            PyList_SetSlice(<PyObject*>self.keys, self.catalog.room, PyList_GET_SIZE(<PyObject*>self.keys), NULL)
         return 0
 
     cdef PyObject* drop(self, Entry* entry) noexcept:
@@ -319,8 +323,8 @@ cdef class Book:
         party_drop(entry.party)
         last = catalog_remove(&self.catalog, entry)
         Py_INCREF(None)
-        key = exchange(self.keys, last, <PyObject*>None)
-        return key if slot == last else exchange(self.keys, slot, key)
+        key = exchange(<PyObject*>self.keys, last, <PyObject*>None)
+        return key if slot == last else exchange(<PyObject*>self.keys, slot, key)
 
     cdef void abandon(self) noexcept:
         """Forget all entries: the collector has taken their keys."""
@@ -369,7 +373,7 @@ cdef class Book:
             timers_add(&self.timers, &entry.timer)
             entry.state |= DELAYED
             entry.priority = priority
-        if self.timers.items[0] == &entry.timer and len(self.crowd.consumers):
+        if self.timers.items[0] == &entry.timer and PyDict_GET_SIZE(<PyObject*>self.crowd.consumers):
             self.crowd.rearm()
         return 0
 
@@ -393,7 +397,7 @@ cdef class Book:
         entry.state |= READY
         ring_append(&self.ready, &entry.age)
         self.depth += 1
-        if len(self.crowd.consumers):
+        if PyDict_GET_SIZE(<PyObject*>self.crowd.consumers):
             self.signals += 1
         return 0
 

@@ -34,6 +34,6 @@ cdef class WorkQueue:
     cdef int _put_in(self, object key, Group group, int64_t delay, long long priority, bint again) except -1
     cdef PyObject* _wait(self, object timeout, int64_t limit) except NULL
     cdef int _leave(self, Waiter waiter) except -1
-    cdef int _wake(self, list woken) except -1
+    cdef int _wake(self) except -1
     cdef bint _drain(self, Waiter waiter) except -1
     cdef bint _drained(self, Waiter waiter) except -1
