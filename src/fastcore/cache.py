@@ -138,7 +138,7 @@ class CacheMethods(MutableMapping[K, V]):
             42
         """
         value: Any = self.get(key, ABSENT)
-        return value if value is not ABSENT else self._lend(load(self, self._flight(tags), key, loader))  # type: ignore[arg-type,no-any-return]
+        return value if value is not ABSENT else self._lend(load(self, self._flight(tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
 
     async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V], *, tags: Iterable[str] = ()) -> V:
         """As `get_or_load`, in a coroutine; `loader` may be a coroutine function.
@@ -149,7 +149,7 @@ class CacheMethods(MutableMapping[K, V]):
         value: Any = self.get(key, ABSENT)
         if value is not ABSENT:
             return value  # type: ignore[no-any-return]
-        return self._lend(await aload(self, self._flight(tags), key, loader))  # type: ignore[arg-type,no-any-return]
+        return self._lend(await aload(self, self._flight(tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
 
     def _flight(self, tags: Iterable[str]) -> Callable[[], Any]:
         """What makes a load whose result gets `tags`."""

@@ -7,6 +7,7 @@ from fastcore._ext.slots cimport Load, Slots
 cdef class LRUCache(Slots):
     cdef type compiled_type(self)
     cdef int configure(self, object maxsize, object getsizeof) except -1
+    cdef object read_copy(self, object key, bint subscript, object default)
     cdef int equip(self, dict options) except -1
     cdef double weigh(self, object value) except? -1
     cdef int make_room(self, object key, double weight) except -1

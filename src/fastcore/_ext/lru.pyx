@@ -259,19 +259,17 @@ cdef class LRUCache(Slots):
     def __getitem__(self, key):
         cdef uint32_t hash = hash_of(key)
         cdef int64_t slot
-        cdef object value = None
+        if self.flags & COPIES_OUT:
+            return self.read_copy(key, True, None)
         with cython.critical_section(self):
             slot = find(self, key, hash)
             seen(self, hash, <uint32_t>slot)
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
-                if not self.flags & COPIES_OUT:
-                    return value_at(self, <uint32_t>slot)
-                value = value_at(self, <uint32_t>slot)
-            else:
-                self.counters.misses += 1
-        return lend(self, value) if slot else self.__missing__(key)
+                return value_at(self, <uint32_t>slot)
+            self.counters.misses += 1
+        return self.__missing__(key)
 
     def __missing__(self, key):
         """What `[]` does about an absent key; a subclass may return, and store, a value instead."""
@@ -281,9 +279,10 @@ cdef class LRUCache(Slots):
         """The value of `key`, made the most recently used; `default` if it is absent."""
         cdef uint32_t hash
         cdef int64_t slot
-        cdef object value = None
-        if self.flags & READS:
-            return self[key] if key in self else default
+        if self.flags & (READS | COPIES_OUT):
+            if self.flags & READS:
+                return self[key] if key in self else default
+            return self.read_copy(key, False, default)
         hash = hash_of(key)
         with cython.critical_section(self):
             slot = find(self, key, hash)
@@ -291,12 +290,27 @@ cdef class LRUCache(Slots):
             if slot:
                 self.counters.hits += 1
                 touch(self, <uint32_t>slot)
-                if not self.flags & COPIES_OUT:
-                    return value_at(self, <uint32_t>slot)
+                return value_at(self, <uint32_t>slot)
+            self.counters.misses += 1
+        return default
+
+    cdef object read_copy(self, object key, bint subscript, object default):
+        """`[]` or `get` where readers get copies."""
+        cdef uint32_t hash = hash_of(key)
+        cdef int64_t slot
+        cdef object value = None
+        with cython.critical_section(self):
+            slot = find(self, key, hash)
+            seen(self, hash, <uint32_t>slot)
+            if slot:
+                self.counters.hits += 1
+                touch(self, <uint32_t>slot)
                 value = value_at(self, <uint32_t>slot)
             else:
                 self.counters.misses += 1
-        return lend(self, value) if slot else default
+        if slot:
+            return lend(self, value)
+        return self.__missing__(key) if subscript else default
 
     def peek(self, key, default=None, /):
         """The value of `key`, or `default`; refreshes nothing and is not counted."""

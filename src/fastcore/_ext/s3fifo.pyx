@@ -11,7 +11,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport FREE, MAIN, PINNED, ROOTS, SMALL, ring_link, ring_unlink
-from fastcore._ext.slots cimport QUEUES, READS, WEIGHS, Gone, find, hash_of, lend, seen, unseen, value_at
+from fastcore._ext.slots cimport COPIES_OUT, QUEUES, READS, WEIGHS, Gone, find, hash_of, lend, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
 from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_seek, ghost_take, ghost_weight
 from fastcore._ext.queues cimport (
@@ -149,7 +149,9 @@ cdef class S3FIFOCache(TTLCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.read(key, &found)
-        return lend(self, value) if found else self.__missing__(key)
+        if self.flags & COPIES_OUT and found:
+            value = lend(self, value)
+        return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
         """The value of `key`, its use counted; `default` if it is absent."""
@@ -158,7 +160,9 @@ cdef class S3FIFOCache(TTLCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.read(key, &found)
-        return lend(self, value) if found else default
+        if self.flags & COPIES_OUT and found:
+            value = lend(self, value)
+        return value if found else default
 
     cdef object read(self, object key, bint *found):
         """The value for a read that counts as a use. Takes the section itself, again after it asked a given timer."""

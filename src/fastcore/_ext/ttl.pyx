@@ -21,7 +21,7 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, ASKS, COPIER, COPIES_IN, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
+    ABSENT, ASKS, COPIER, COPIES_IN, COPIES_OUT, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
     find, finish, hash_of, lend, seen, store, touch as refresh, unseen, value_at
 )
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
@@ -353,7 +353,9 @@ cdef class TTLCache(LRUCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.fetch(key, &found)
-        return lend(self, value) if found else self.__missing__(key)
+        if self.flags & COPIES_OUT and found:
+            value = lend(self, value)
+        return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
         """The value of `key`, made the most recently used; `default` if it is absent."""
@@ -362,7 +364,9 @@ cdef class TTLCache(LRUCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.fetch(key, &found)
-        return lend(self, value) if found else default
+        if self.flags & COPIES_OUT and found:
+            value = lend(self, value)
+        return value if found else default
 
     cdef object fetch(self, object key, bint *found):
         """The value for a read that counts and refreshes. Takes the section itself."""
