@@ -310,44 +310,50 @@ class TestLongWaits:
 
 
 class TestTogether:
-    def test_threads_and_tasks_are_served_in_order(self, impl):
-        """RL16: who reserved first acts first, whether a thread or a task; the event loop runs on meanwhile."""
-        bucket = impl.bucket.TokenBucket(25, 1)
-        served: list[int] = []
-        turns = 0
+    def test_threads_and_tasks_are_served_in_order(self, impl, clock, monkeypatch):
+        """RL16: each waiter, thread or task, gets the time that its place in the one queue implies."""
+        delays: list[float] = []
+        reserved = threading.Semaphore(0)
 
-        async def task(number: int) -> None:
-            await bucket.wait_async()
-            served.append(number)
+        def sleep(seconds: float) -> None:
+            delays.append(seconds)
+            reserved.release()
 
-        def thread(number: int) -> None:
-            bucket.wait()
-            served.append(number)
+        async def sleep_async(seconds: float) -> None:
+            sleep(seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", sleep_async)
+        bucket = impl.bucket.TokenBucket(25, 4, clock=clock, sleep=sleep)
+        assert bucket.allow(4)
 
         async def main() -> None:
-            nonlocal turns
-            assert bucket.allow()
-            waiting = []
             threads = []
-            for number in range(8):
-                before = bucket.tokens
+            for number, n in enumerate((4, 1, 2, 1, 4, 1)):
                 if number % 2:
-                    threads.append(threading.Thread(target=thread, args=(number,)))
+                    threads.append(threading.Thread(target=bucket.wait, args=(n,)))
                     threads[-1].start()
+                    reserved.acquire(timeout=30)
                 else:
-                    waiting.append(asyncio.create_task(task(number)))
-                while bucket.tokens > before - 0.5:  # until it has reserved
-                    await asyncio.sleep(0)
-            while len(served) < 8:
-                turns += 1
-                await asyncio.sleep(0.002)
+                    await asyncio.create_task(bucket.wait_async(n))
+                    reserved.acquire(timeout=30)
             for each in threads:
                 each.join()
-            await asyncio.gather(*waiting)
 
         asyncio.run(main())
-        assert served == list(range(8))
-        assert turns > 30
+        assert delays == pytest.approx([0.16, 0.20, 0.28, 0.32, 0.48, 0.52])
+
+    async def test_the_event_loop_runs_on(self, impl):
+        """RL8: while a task waits, others have their turns."""
+        bucket = impl.bucket.TokenBucket(0.02, 1)
+        await bucket.wait_async()
+        task = asyncio.create_task(bucket.wait_async())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert bucket.tokens >= 0
 
     def test_many(self, impl, switch_often):
         """RL10, RL16: threads and tasks that wait, give up and are cancelled take what the rate allows, and no more."""
