@@ -40,8 +40,8 @@ cdef class Gate:
     cdef int raised(self, Ticket *ticket, object error) except -1
     cdef int tell(self) except -1
     cdef int steer(self, int state, int reason) except -1
-    cdef long long calls_so_far(self) noexcept
-    cdef bint idle(self) noexcept
+    cdef int use(self, uint64_t stamp) noexcept
+    cdef uint64_t last_use(self, uint64_t stamp, bint *idle) noexcept
 
     @cython.final
     cdef inline int admit(self, Ticket *ticket) except -1:

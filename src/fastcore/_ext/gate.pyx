@@ -17,7 +17,7 @@ from collections import namedtuple
 cimport cython
 from cpython.mem cimport PyMem_Free
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
 
 from fastcore.errors import CircuitOpenError, RateLimitError, WaitTimeout
@@ -230,14 +230,24 @@ cdef class Gate:
         del displaced
         return 0
 
-    cdef long long calls_so_far(self) noexcept:
-        with cython.critical_section(self):
-            return self.circuit.calls
+    # --- in a registry
 
-    cdef bint idle(self) noexcept:
-        """Whether nothing is lost if the breaker is forgotten: closed in the normal way, and no call in flight."""
+    cdef int use(self, uint64_t stamp) noexcept:
+        """Note that it was asked for."""
         with cython.critical_section(self):
-            return self.circuit.state == CLOSED and in_flight(&self.circuit) == 0
+            self.used = stamp
+            self.asked = self.circuit.calls
+        return 0
+
+    cdef uint64_t last_use(self, uint64_t stamp, bint *idle) noexcept:
+        """When it was used, and whether nothing is lost if it is forgotten: closed, and no call in flight."""
+        with cython.critical_section(self):
+            # More than the one call that it was asked for: somebody holds and uses it.
+            if self.circuit.calls - self.asked > 1:
+                self.used = stamp
+                self.asked = self.circuit.calls
+            idle[0] = self.circuit.state == CLOSED and in_flight(&self.circuit) == 0
+            return self.used
 
     def stats(self):
         """Return a BreakerStats: state, counters since the start, and what the rules see now."""

@@ -96,18 +96,21 @@ cdef class BreakerRegistry:
     def get(self, str name not None, /):
         """The breaker of this name, made if there is none."""
         cdef CircuitBreaker found
+        cdef uint64_t stamp = 0
         with cython.critical_section(self):
             found = self._breakers.get(name)
             if found is not None:
-                self.use(found)
-                return found
-        return self.find_or_make(name)
+                self._uses += 1
+                stamp = self._uses
+        if found is None:
+            return self.find_or_make(name)
+        found.use(stamp)
+        return found
 
-    cdef int use(self, CircuitBreaker breaker) noexcept:
-        self._uses += 1
-        breaker.used = self._uses
-        breaker.asked = breaker.calls_so_far()
-        return 0
+    cdef uint64_t next_stamp(self) noexcept:
+        with cython.critical_section(self):
+            self._uses += 1
+            return self._uses
 
     cdef CircuitBreaker find_or_make(self, str name):
         cdef CircuitBreaker found, held, victim, fresh = None
@@ -130,23 +133,22 @@ cdef class BreakerRegistry:
                         self._created += held is None
                         self.put(found, victim)
                 if found is not None:
-                    with cython.critical_section(self):
-                        self.use(found)
+                    found.use(self.next_stamp())
                     return found
                 options = self._options.get(name, {})
             # The factory runs without the lock; what it makes is weighed against what happened meanwhile.
             fresh = self.build(name, options)
 
     cdef CircuitBreaker least_used(self):
-        """The breaker to drop, None if none is idle."""
+        """The breaker to drop, None if none is idle. Under the lock, so the dict does not change."""
         cdef CircuitBreaker breaker, least = None
+        cdef uint64_t stamp = self.next_stamp()
+        cdef uint64_t used, oldest = 0
+        cdef bint idle = False
         for breaker in self._breakers.values():
-            # More calls than the one it was asked for: somebody holds and uses it.
-            if breaker.calls_so_far() - breaker.asked > 1:
-                with cython.critical_section(self):
-                    self.use(breaker)
-            if (least is None or breaker.used < least.used) and breaker.idle():
-                least = breaker
+            used = breaker.last_use(stamp, &idle)
+            if idle and (least is None or used < oldest):
+                least, oldest = breaker, used
         return least
 
     cdef int put(self, CircuitBreaker breaker, CircuitBreaker victim) except -1:

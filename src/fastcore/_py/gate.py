@@ -79,9 +79,9 @@ class Gate:
         self._news: deque[News] = deque()
         self._listeners: list[Listener] = []
         self._telling = False
-        # Of the registry that the breaker is in: its listeners, and how many calls there were when it was asked for.
+        # Of the registry that the breaker is in: its listeners, when it was used, and how many calls there were then.
         self._shared: Iterable[Listener] = ()
-        self._asked = 0
+        self._used = self._asked = 0
         self._lock = RLock()
 
     @property
@@ -228,8 +228,18 @@ class Gate:
         self._tell()
         del displaced
 
+    def _use(self, stamp: int) -> None:
+        """Note that it was asked for."""
+        self._used, self._asked = stamp, self._circuit.calls
+
+    def _last_use(self, stamp: int) -> int:
+        # More than the one call that it was asked for: somebody holds and uses it.
+        if self._circuit.calls - self._asked > 1:
+            self._use(stamp)
+        return self._used
+
     def _idle(self) -> bool:
-        """Whether nothing is lost if the breaker is forgotten: closed in the normal way, and no call in flight."""
+        """Whether nothing is lost if it is forgotten: closed, and no call in flight."""
         with self._lock:
             return self._circuit.state == "closed" and self._circuit.in_flight() == 0
 

@@ -1,6 +1,5 @@
-"""Circuit breakers by name in plain Python, a bounded number of them, the least recently used first."""
+"""Circuit breakers by name in plain Python, a bounded number of them."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import Any, NamedTuple, final
@@ -70,10 +69,10 @@ class BreakerRegistry:
         self._dropped: WeakValueDictionary[str, CircuitBreaker] = WeakValueDictionary()  # those that others still hold
         self._options: dict[str, dict[str, Any]] = {}
         self._listeners: list[Listener] = []
-        self._created = self._drops = self._overflowed = 0
+        self._uses = self._created = self._drops = self._overflowed = 0
         self._overflow = self._build("(overflow)", {})
         self._overflow.metrics_only()
-        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        self._breakers: dict[str, CircuitBreaker] = {}
 
     @property
     def overflow(self) -> CircuitBreaker:
@@ -95,9 +94,10 @@ class BreakerRegistry:
         fresh = None
         while True:
             with self._lock:
-                if name in self._breakers:
-                    self._use(name)
-                    return self._breakers[name]
+                found = self._breakers.get(name)
+                if found is not None:
+                    found._use(self._next_stamp())
+                    return found
                 held = self._dropped.get(name)
                 victim = self._least_used() if len(self._breakers) >= self._max else None
                 if len(self._breakers) >= self._max and victim is None:
@@ -107,25 +107,24 @@ class BreakerRegistry:
                 if found is not None:
                     self._created += held is None
                     if victim is not None:
-                        self._dropped[victim] = self._breakers.pop(victim)
+                        self._dropped[victim.name] = self._breakers.pop(victim.name)
                         self._drops += 1
                     self._breakers[name] = found
-                    self._use(name)
+                    found._use(self._next_stamp())
                     return found
                 options = self._options.get(name, {})
             # The factory runs without the lock; what it makes is weighed against what happened meanwhile.
             fresh = self._build(name, options)
 
-    def _use(self, name: str) -> None:
-        self._breakers.move_to_end(name)
-        self._breakers[name]._asked = self._breakers[name]._circuit.calls
+    def _next_stamp(self) -> int:
+        self._uses += 1
+        return self._uses
 
-    def _least_used(self) -> str | None:
-        """The name of the breaker to drop, None if none is idle."""
-        # More calls than the one it was asked for: somebody holds and uses it.
-        for name in [n for n, b in self._breakers.items() if b._circuit.calls - b._asked > 1]:
-            self._use(name)
-        return next((n for n, b in self._breakers.items() if b._idle()), None)
+    def _least_used(self) -> CircuitBreaker | None:
+        """The breaker to drop, None if none is idle."""
+        stamp = self._next_stamp()
+        used = [(breaker._last_use(stamp), breaker) for breaker in self._breakers.values()]
+        return min((u for u in used if u[1]._idle()), key=lambda u: u[0], default=(0, None))[1]
 
     def configure(self, name: str, /, **options: Any) -> None:
         """Options for the breaker of this name, on top of the defaults; a trial breaker is made to check them.
