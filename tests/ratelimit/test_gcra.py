@@ -113,6 +113,14 @@ class TestScript:
         assert kept == seconds if seconds else century - 1 <= kept <= century
         client.delete("k")
 
+    def test_picoseconds_carry(self, client):
+        """RL15: half a microsecond and half a microsecond are one."""
+        s = scale(2e6, 3.0)
+        half = packed(s.cost(1.0), s.full)
+        answers = [client.eval(at(10**6), 1, "k", half) for _ in range(4)]
+        assert answers == [[1, 0, 500_000], [1, 1, 0], [1, 1, 500_000], [0, 1, 500_000]]
+        assert client.get("k") == b"1000001:500000"
+
     def test_peek_writes_nothing(self, client):
         """RL12: a request of nothing leaves no key and changes none."""
         s = scale(1.0, 5.0)

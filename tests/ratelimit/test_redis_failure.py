@@ -160,17 +160,66 @@ class TestFailure:
         assert not bucket.allow()
         assert (bucket.errors, client.lrange("k", 0, 1)) == (2, [b"a list"])
 
-    def test_interrupted_in_flight(self, client, clock):
-        """An error that is not of Redis is the caller's, and leaves the bucket as it was."""
+    def test_interrupted_in_flight(self, clock):
+        """RL15: an error that is not of Redis is the caller's; if it ends a trial, the next request is one."""
+        errors = [redis.exceptions.TimeoutError(), KeyboardInterrupt(), KeyboardInterrupt()]
 
         class Interrupted:
             def evalsha(self, *_: Any) -> Any:
-                raise KeyboardInterrupt
+                raise errors.pop(0)
 
-        bucket = self.make(Interrupted(), clock)
-        with pytest.raises(KeyboardInterrupt):
-            bucket.allow()
-        assert (bucket.errors, bucket.degraded) == (0, False)
+        bucket = self.make(Interrupted(), clock, on_error="closed")
+        assert not bucket.allow()
+        clock.advance(1.5)
+        caught = []
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt) as info:
+                bucket.allow()
+            caught.append(info)  # and its frames
+        assert (bucket.errors, bucket.degraded, errors) == (1, True, [])
+
+    async def test_connection_that_dies_as_it_is_used(self, clock):
+        """RL15: a request whose connection died under it is sent once more, and not a third time."""
+
+        class Dying:
+            def __init__(self, *answers: Any) -> None:
+                self.answers = list(answers)
+
+            def evalsha(self, *_: Any) -> Any:
+                answer = self.answers.pop(0)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+
+        class DyingAsync(Dying):
+            async def execute_command(self) -> None:
+                raise AssertionError
+
+            async def evalsha(self, *arguments: Any) -> Any:
+                return super().evalsha(*arguments)
+
+        cut = redis.exceptions.ConnectionError("cut")
+        once, twice = Dying(cut, [1, 0, 0]), Dying(cut, cut, [1, 0, 0])
+        assert self.make(once, clock, on_error="closed").allow()
+        assert not self.make(twice, clock, on_error="closed").allow()
+        assert (once.answers, twice.answers) == ([], [[1, 0, 0]])
+        assert await self.make(DyingAsync(cut, [1, 0, 0]), clock, on_error="closed").allow_async()
+        assert not await self.make(DyingAsync(cut, cut, [1, 0, 0]), clock, on_error="closed").allow_async()
+
+    async def test_patient_client(self, server, clock):
+        """RL15: an asynchronous client without a timeout of its own is waited for no longer than the bucket's."""
+        async with redis.asyncio.Redis.from_url(server.url, socket_timeout=None) as client:
+            bucket = self.make(client, clock, on_error="closed", timeout=0.05)
+            assert await bucket.allow_async()
+            server.freeze()
+            try:
+                async with asyncio.timeout(20):
+                    assert not await bucket.allow_async()
+            finally:
+                server.thaw()
+            clock.advance(1.5)
+            assert await bucket.allow_async()
+            assert bucket.errors == 1
 
     def test_logged_once_a_change(self, server, clock, caplog):
         """RL15: one line when Redis fails and one when it is back, however many calls there are; few if it flaps."""
