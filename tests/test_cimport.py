@@ -30,13 +30,21 @@ from fastcore.testing.clock import VirtualClock
 PACKAGE = Path(fastcore.__file__).parent
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "cimport.md"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The guest module, compiled from a folder that holds nothing but its source."""
+    """The folder of the guest module and of the documented one, compiled where nothing but their sources is."""
     folder = tmp_path_factory.mktemp("cimport")
+    sources = ["guest.pyx"]
     shutil.copy(Path(__file__).parent / "cimport" / "guest.pyx", folder)
+    if PAGE.exists():  # it is not part of the installed package
+        sources.append("serve.pyx")
+        example = PAGE.read_text(encoding="utf-8").split("```cython\n")[1].split("```")[0]
+        (folder / "serve.pyx").write_text(example, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "Cython.Build.Cythonize", "--inplace", "--quiet", "guest.pyx"],
+        [sys.executable, "-m", "Cython.Build.Cythonize", "--inplace", "--quiet", *sources],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
@@ -45,17 +53,31 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return next(path for path in folder.iterdir() if path.suffix in (".so", ".pyd"))
+    return folder
 
 
-@pytest.fixture(scope="module")
-def guest(built: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("guest", built)
+def load(folder: Path, name: str) -> ModuleType:
+    binary = next(path for path in folder.glob(f"{name}.*") if path.suffix in (".so", ".pyd"))
+    spec = importlib.util.spec_from_file_location(name, binary)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def guest(built: Path) -> ModuleType:
+    return load(built, "guest")
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="docs/ is not part of the installed package")
+def test_the_documented_example(built: Path, clock: VirtualClock) -> None:
+    serve: Any = load(built, "serve").serve
+    cache, bucket = LRUCache[str, str](10), TokenBucket(1, 1, clock=clock)
+    assert [serve(cache, bucket, key, str.upper) for key in "aab"] == ["A", "A", None]
+    with pytest.raises(TypeError):
+        serve(None, bucket, "a", str.upper)
 
 
 @pytest.mark.parametrize("make", [LRUCache, S3FIFOCache, lambda size: TTLCache(size, ttl=60)])
@@ -112,13 +134,13 @@ def test_breaker(guest: Any, clock: VirtualClock) -> None:
     breaker = CircuitBreaker("guest", failure_threshold=2, open_for=10, clock=clock)
     for outcome in ("failure", "success", "failure", "ignore", "failure"):
         assert guest.guard(breaker, outcome)
-    assert breaker.state == "open"
+    assert breaker.stats().state == "open"
     assert not guest.guard(breaker, "success")
     with pytest.raises(CircuitOpenError):
         guest.call(breaker, int)
     clock.advance(10)
     assert guest.call(breaker, int) == 0
-    assert breaker.state == "closed"
+    assert breaker.stats().state == "closed"
     stats = breaker.stats()
     assert (stats.successes, stats.failures, stats.rejected) == (2, 3, 2)
 
@@ -209,7 +231,7 @@ def test_nothing_and_other_things_are_refused(guest: Any) -> None:
 def test_another_version_is_refused_at_import(built: Path, change: str, error: str) -> None:
     """What an installed package that changed its C API would do to a module that was built before."""
     code = f"import fastcore._ext.capi as capi; api = capi.__pyx_capi__; {change}; import guest"
-    path = os.pathsep.join([str(PACKAGE.parent), str(built.parent)])
+    path = os.pathsep.join([str(PACKAGE.parent), str(built)])
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path},
