@@ -248,6 +248,10 @@ class LoadingMethods(Generic[K, V]):
 
     clear = invalidate_all
 
+    def shadow(self, rate: float | None = None) -> Any:
+        """Watch what LRU and S3-FIFO would hit in place of this cache, at half, the same and double size: a Shadow."""
+        return self._this._inside().shadow(rate)
+
     def resize(self, maxsize: float, /) -> None:
         """Change `maxsize`; what no longer fits is evicted at once."""
         self._this._inside().resize(maxsize)

@@ -254,3 +254,15 @@ def test_bad_arguments(make):
 def test_only_caches_have_one(impl):
     with pytest.raises(TypeError, match="cache must be a cache of fastcore, got dict"):
         impl.shadow.Shadow({})
+
+
+@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+def test_a_loading_cache_has_one(loading, policy):
+    """A read that answers is one of the cache within; an old entry that is loaded anew is a miss."""
+    clock = VirtualClock()
+    cache = loading(10, lambda key: key, ttl=5, timer=lambda: clock() / 1e9, policy=policy)
+    with cache.shadow() as shadow:
+        assert [cache.get(1), cache.get(1)] == [1, 1]
+        clock.advance(6)
+        assert cache.get(1) == 1
+        assert {row.hit_ratio for row in shadow.report()} == {1 / 3}

@@ -18,7 +18,7 @@ from fastcore._ext.pool cimport _Pool as PoolBase
 from fastcore._ext.queue cimport WorkQueue as Queue
 from fastcore._ext.requests cimport SAME_PRIORITY, own, to_ns
 from fastcore._ext.s3fifo cimport S3FIFOCache
-from fastcore._ext.slots cimport QUIET, READS, find, hash_of, touch, value_at
+from fastcore._ext.slots cimport QUIET, READS, find, hash_of, seen, touch, value_at
 from fastcore._ext.ttl cimport TTLCache
 
 from fastcore.errors import CircuitOpenError
@@ -38,6 +38,7 @@ cdef object cache_get(LRUCache cache, object key, object default):
     cdef object value
     cdef bint found = False
     cdef int64_t slot
+    cdef uint32_t hash
     if cache is None:
         refuse("LRUCache")
     entries = <Cache><object>cache
@@ -50,7 +51,9 @@ cdef object cache_get(LRUCache cache, object key, object default):
         value = (<TTLCache>entries).fetch(key, &found)
         return value if found else default
     with cython.critical_section(entries):
-        slot = find(entries, key, hash_of(key))
+        hash = hash_of(key)
+        slot = find(entries, key, hash)
+        seen(entries, hash, <uint32_t>slot)
         if slot:
             entries.counters.hits += 1
             touch(entries, <uint32_t>slot)

@@ -24,7 +24,7 @@ from types import GenericAlias
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.queues cimport queues_use
 from fastcore._ext.s3fifo cimport S3FIFOCache
-from fastcore._ext.slots cimport Load, QUEUES, QUIET, STRICT, find, hash_of, touch, value_at
+from fastcore._ext.slots cimport Load, QUEUES, QUIET, STRICT, find, hash_of, seen, touch, unseen, value_at
 from fastcore._ext.ttl cimport TTLCache
 from fastcore.errors import NotFound
 
@@ -221,8 +221,12 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
                 envelope = <Envelope>value_at(store, <uint32_t>slot)
                 what = self.judge(envelope, now)
             if what == LOAD:
+                if slot:
+                    unseen(store, hash)
+                seen(store, hash, 0)
                 self.reads.misses += 1
             else:
+                seen(store, hash, <uint32_t>slot)
                 if store.flags & QUEUES:
                     queues_use(&(<S3FIFOCache>store).queues, <uint32_t>slot)
                 else:

@@ -207,7 +207,13 @@ class LoadingCache:
             entry = self._find(key)
             envelope: Any = None if entry is None else entry.value
             decision = LOAD if envelope is None else self._judge(envelope, now)
-            if entry is not None and decision != LOAD:
+            if decision == LOAD:
+                if entry is not None:
+                    store._unseen(entry.hash)
+                if store._sampler is not None:
+                    store._seen(hash(key), None)
+            elif entry is not None:
+                store._seen(entry.hash, entry)
                 if isinstance(store, S3FIFOCache):
                     store._use(entry)
                 else:

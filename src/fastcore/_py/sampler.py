@@ -1,7 +1,7 @@
 """The simulations behind a cache's shadow in plain Python: what LRU and S3-FIFO would hold at three sizes.
 
-A simulated cache is a cache of this folder whose keys are hashes of sampled keys, and whose values are sizes. All of this runs under the lock of
-the cache that is watched.
+A simulated cache is a cache of this folder whose keys are hashes of sampled keys, and whose values are sizes. All of
+this runs under the lock of the cache that is watched.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The miss-ratio view of a cache in plain Python: attaches a sampler to it, and turns what that counts into hit ratios."""
+"""The miss-ratio view of a cache in plain Python: attaches a sampler, and turns what that counts into hit ratios."""
 
 import math
 from types import TracebackType
