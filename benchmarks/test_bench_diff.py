@@ -10,9 +10,13 @@ from benchmarks.conftest import per_call
 from fastcore._ext import diff as ext_diff
 from fastcore._ext import fingerprint as ext_fingerprint
 from fastcore._ext import patch as ext_patch
+from fastcore._ext import plan as ext_plan
+from fastcore._ext import strategic as ext_strategic
 from fastcore._py import diff as py_diff
 from fastcore._py import fingerprint as py_fingerprint
 from fastcore._py import patch as py_patch
+from fastcore._py import plan as py_plan
+from fastcore._py import strategic as py_strategic
 
 EQUAL = "diff, 32 KB equal"
 CHANGED = "diff, 32 KB, one deep change"
@@ -20,6 +24,9 @@ MADE = "JSON patch made, one deep change"
 APPLIED = "JSON patch applied, one operation"
 COVERED = "covers, 32 KB"
 PRINTED = "fingerprint, 32 KB"
+STRATEGIC = "strategic merge patch made, 32 KB, one deep change"
+PLANNED = "plan of 100,000 objects by fingerprints, an object"
+OBJECTS = 100_000
 
 
 def document() -> dict[str, Any]:
@@ -79,6 +86,20 @@ def test_equal_jsonpatch(benchmark: Any) -> None:
     per_call(benchmark, lambda: jsonpatch.make_patch(one, other), calls=1, rounds=20)
 
 
+@pytest.mark.subject(EQUAL, "deepdiff")
+def test_equal_deepdiff(benchmark: Any) -> None:
+    deepdiff = pytest.importorskip("deepdiff")
+    one, other = document(), document()
+    per_call(benchmark, lambda: deepdiff.DeepDiff(one, other), calls=1, rounds=5)
+
+
+@pytest.mark.subject(EQUAL, "dictdiffer")
+def test_equal_dictdiffer(benchmark: Any) -> None:
+    dictdiffer = pytest.importorskip("dictdiffer")
+    one, other = document(), document()
+    per_call(benchmark, lambda: list(dictdiffer.diff(one, other)), calls=1, rounds=20)
+
+
 @pytest.mark.subject(CHANGED, "fastcore")
 def test_changed_ext(benchmark: Any) -> None:
     one, other = document(), changed()
@@ -89,6 +110,20 @@ def test_changed_ext(benchmark: Any) -> None:
 def test_changed_py(benchmark: Any) -> None:
     one, other = document(), changed()
     per_call(benchmark, lambda: py_diff.diff(one, other), calls=1, rounds=20)
+
+
+@pytest.mark.subject(CHANGED, "deepdiff")
+def test_changed_deepdiff(benchmark: Any) -> None:
+    deepdiff = pytest.importorskip("deepdiff")
+    one, other = document(), changed()
+    per_call(benchmark, lambda: deepdiff.DeepDiff(one, other), calls=1, rounds=5)
+
+
+@pytest.mark.subject(CHANGED, "dictdiffer")
+def test_changed_dictdiffer(benchmark: Any) -> None:
+    dictdiffer = pytest.importorskip("dictdiffer")
+    one, other = document(), changed()
+    per_call(benchmark, lambda: list(dictdiffer.diff(one, other)), calls=1, rounds=20)
 
 
 @pytest.mark.subject(MADE, "fastcore", target="2 x faster than fastjsonpatch, 50 x than jsonpatch")
@@ -174,3 +209,72 @@ def test_fingerprint_json(benchmark: Any) -> None:
 
     one = document()
     per_call(benchmark, lambda: blake2b(json.dumps(one, sort_keys=True).encode(), digest_size=8), calls=1, rounds=50)
+
+
+def pods() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two objects of a built-in kind of 32 KB, one of them changed in one place."""
+    spec = {"containers": [c for pod in document()["items"] for c in pod["spec"]["containers"]]}
+    for i, container in enumerate(spec["containers"]):
+        container["name"] = f"container-{i}"
+    one = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}
+    other = copy.deepcopy(one)
+    other["spec"]["containers"][19]["env"][7]["value"] = "another value"
+    return one, other
+
+
+@pytest.mark.subject(STRATEGIC, "fastcore")
+def test_strategic_ext(benchmark: Any) -> None:
+    one, other = pods()
+    assert len(json.dumps(ext_strategic.strategic_merge_patch(one, other))) < 1500
+    per_call(benchmark, lambda: ext_strategic.strategic_merge_patch(one, other), calls=1, rounds=100)
+
+
+@pytest.mark.subject(STRATEGIC, "twin")
+def test_strategic_py(benchmark: Any) -> None:
+    one, other = pods()
+    per_call(benchmark, lambda: py_strategic.strategic_merge_patch(one, other), calls=1, rounds=10)
+
+
+def many() -> tuple[dict[str, Any], dict[str, Any], tuple[Any, Any]]:
+    """Current and desired objects, one in a hundred of them changed, and their fingerprints."""
+    current = {f"shop/web-{i}": {"n": i} for i in range(OBJECTS)}
+    desired = {f"shop/web-{i}": {"n": i + (i % 100 == 0)} for i in range(OBJECTS)}
+    prints = ext_fingerprint.fingerprints(current.values()), ext_fingerprint.fingerprints(desired.values())
+    return current, desired, prints
+
+
+@pytest.mark.subject(PLANNED, "fastcore")
+def test_planned_ext(benchmark: Any) -> None:
+    current, desired, prints = many()
+    benchmark.pedantic(lambda: ext_plan.plan(current, desired, fingerprints=prints), rounds=10)
+    benchmark.extra_info.update(value=benchmark.stats.stats.min * 1e9 / OBJECTS, unit="ns")
+
+
+@pytest.mark.subject(PLANNED, "twin")
+def test_planned_py(benchmark: Any) -> None:
+    current, desired, prints = many()
+    benchmark.pedantic(lambda: py_plan.plan(current, desired, fingerprints=prints), rounds=10)
+    benchmark.extra_info.update(value=benchmark.stats.stats.min * 1e9 / OBJECTS, unit="ns")
+
+
+@pytest.mark.subject(PLANNED, "a loop over dicts of fingerprints")
+def test_planned_loop(benchmark: Any) -> None:
+    current, desired, prints = many()
+    here = dict(zip(current, prints[0].tolist(), strict=True))
+    wanted = dict(zip(desired, prints[1].tolist(), strict=True))
+
+    def loop() -> tuple[list[str], list[str], list[str], list[str]]:
+        create, update, delete, unchanged = [], [], [], []
+        for key, number in wanted.items():
+            if key not in here:
+                create.append(key)
+            elif here[key] == number:
+                unchanged.append(key)
+            else:
+                update.append(key)
+        delete.extend(key for key in here if key not in wanted)
+        return create, update, delete, unchanged
+
+    assert loop() == tuple(ext_plan.plan(current, desired, fingerprints=prints))
+    benchmark.pedantic(loop, rounds=10)
+    benchmark.extra_info.update(value=benchmark.stats.stats.min * 1e9 / OBJECTS, unit="ns")

@@ -6,7 +6,7 @@ held between the steps but references.
 """
 
 from collections.abc import Mapping
-from itertools import compress, repeat
+from itertools import compress
 from typing import Any, NamedTuple
 
 from fastcore._ext.diff import covers, diff
@@ -101,18 +101,22 @@ cdef object agreed(object current, object desired, object fingerprints):
         if len(given) != len(keys):
             raise ValueError(f"{len(given)} fingerprints are given for {len(keys)} objects")
     if here == wanted:
+        # The rule: nothing came or went, and little has changed.
         same = of_current == of_desired
-        return Plan([], list(compress(wanted, (~same).tolist())), [], list(compress(wanted, same.tolist())))
-    place = dict(zip(here, range(len(here)), strict=True))
-    places = numpy.fromiter(map(place.get, wanted, repeat(-1)), dtype=numpy.int64, count=len(wanted))
-    there = places >= 0
-    same = there.copy()
-    same[there] = of_current[places[there]] == of_desired[there]
-    gone = numpy.ones(len(here), dtype=bool)
-    gone[places[there]] = False
+        update = [wanted[i] for i in numpy.flatnonzero(~same).tolist()]
+        return Plan([], update, [], list(compress(wanted, same.tolist())) if update else wanted)
+    stay, known = list(map(desired.__contains__, here)), list(map(current.__contains__, wanted))
+    there = numpy.array(known, dtype=bool)
+    mine, theirs = list(compress(here, stay)), list(compress(wanted, known))
+    if mine == theirs:
+        old = of_current[numpy.array(stay, dtype=bool)]
+    else:
+        place = dict(zip(here, range(len(here)), strict=True))
+        old = of_current[numpy.fromiter(map(place.__getitem__, theirs), dtype=numpy.int64, count=len(theirs))]
+    same = old == of_desired[there]
     return Plan(
         list(compress(wanted, (~there).tolist())),
-        list(compress(wanted, (there & ~same).tolist())),
-        list(compress(here, gone.tolist())),
-        list(compress(wanted, same.tolist())),
+        list(compress(theirs, (~same).tolist())),
+        list(compress(here, (~numpy.array(stay, dtype=bool)).tolist())),
+        list(compress(theirs, same.tolist())),
     )

@@ -1,7 +1,7 @@
 """What to do about a set of objects: which to create, update, delete and leave alone."""
 
 from collections.abc import Iterable, Mapping
-from itertools import compress, repeat
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcore._py.diff import covers, diff
@@ -109,18 +109,22 @@ def _agreed(current: Mapping[Any, Any], desired: Mapping[Any, Any], fingerprints
         if len(given) != len(keys):
             raise ValueError(f"{len(given)} fingerprints are given for {len(keys)} objects")
     if here == wanted:
+        # The rule: nothing came or went, and little has changed.
         same = of_current == of_desired
-        return Plan([], list(compress(wanted, (~same).tolist())), [], list(compress(wanted, same.tolist())))
-    place = dict(zip(here, range(len(here)), strict=True))
-    places = numpy.fromiter(map(place.get, wanted, repeat(-1)), dtype=numpy.int64, count=len(wanted))
-    there = places >= 0
-    same = there.copy()
-    same[there] = of_current[places[there]] == of_desired[there]
-    gone = numpy.ones(len(here), dtype=bool)
-    gone[places[there]] = False
+        update = [wanted[i] for i in numpy.flatnonzero(~same).tolist()]
+        return Plan([], update, [], list(compress(wanted, same.tolist())) if update else wanted)
+    stay, known = list(map(desired.__contains__, here)), list(map(current.__contains__, wanted))
+    there = numpy.array(known, dtype=bool)
+    mine, theirs = list(compress(here, stay)), list(compress(wanted, known))
+    if mine == theirs:
+        old = of_current[numpy.array(stay, dtype=bool)]
+    else:
+        place = dict(zip(here, range(len(here)), strict=True))
+        old = of_current[numpy.fromiter(map(place.__getitem__, theirs), dtype=numpy.int64, count=len(theirs))]
+    same = old == of_desired[there]
     return Plan(
         list(compress(wanted, (~there).tolist())),
-        list(compress(wanted, (there & ~same).tolist())),
-        list(compress(here, gone.tolist())),
-        list(compress(wanted, same.tolist())),
+        list(compress(theirs, (~same).tolist())),
+        list(compress(here, (~numpy.array(stay, dtype=bool)).tolist())),
+        list(compress(theirs, same.tolist())),
     )
