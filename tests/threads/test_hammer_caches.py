@@ -33,7 +33,15 @@ def ticking(caches: Any) -> Any:
     return caches.TTLCache(12, 400, timer=itertools.count().__next__)
 
 
-@pytest.mark.parametrize("make", [lru, weighed, ttl, extended, ticking])
+def queues(caches: Any) -> Any:
+    return caches.S3FIFOCache(12, ttl=0.0005)
+
+
+def queues_weighed(caches: Any) -> Any:
+    return caches.S3FIFOCache(40, getsizeof=lambda value: value[1] % 5 + 0.5)
+
+
+@pytest.mark.parametrize("make", [lru, weighed, ttl, extended, ticking, queues, queues_weighed])
 @pytest.mark.parametrize("key_of", [int, str, Key])
 def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
     """CA1, CA13, CA15, CA25: whatever threads do to one cache, it stays whole, and its counters add up."""
@@ -87,7 +95,9 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
                     assert cache.currsize <= 40
                     assert cache.stats().maxsize in (5, 12, 40)
 
-    crew(work)
+    with cache.shadow(0.5) if make is queues_weighed else contextlib.nullcontext() as shadow:
+        crew(work)
+        assert shadow is None or all(0 <= row.hit_ratio <= 1 for row in shadow.report())
     cache._check()
     stats = cache.stats()
     assert stats.insertions == stats.entries + stats.removals + stats.evictions + stats.expirations

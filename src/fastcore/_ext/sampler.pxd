@@ -35,5 +35,5 @@ cdef class Sampler:
 
 
 cdef inline bint samples(Sampler self, uint32_t hash) noexcept:
-    """Whether keys of this hash are in the sample: a multiplication spreads what sequences of integers leave regular."""
+    """Whether keys of this hash are in the sample: multiplied, as sequences of integers leave it regular."""
     return <uint32_t>(hash * <uint32_t>0x9E3779B1) < self.threshold

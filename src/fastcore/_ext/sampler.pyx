@@ -1,8 +1,8 @@
 # cython: freethreading_compatible=True
 """The simulations behind a cache's shadow: what LRU and S3-FIFO would hold at three sizes, for a sample of the keys.
 
-A simulated cache is a `Table` whose entries are hashes alone. It is as much smaller than the cache that it stands for as
-the sample is smaller than the whole (spatial sampling, SHARDS). All of this runs inside the critical section of the
+A simulated cache is a `Table` whose entries are hashes alone. It is as much smaller than the cache that it stands for
+as the sample is smaller than the whole (spatial sampling, SHARDS). All of this runs inside the critical section of the
 cache that is watched, meets no Python object, and where memory is lacking an entry is left out.
 """
 
@@ -16,7 +16,7 @@ from fastcore._ext.queues cimport (
     queues_widen
 )
 from fastcore._ext.ring cimport (
-    FREE, MAIN, PINNED, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, Table, ring_link, ring_unlink, table_close, table_grow,
+    FREE, MAIN, PINNED, PyMem_Free, PyMem_Realloc, SMALL, Table, ring_link, ring_unlink, table_close, table_grow,
     table_home, table_open, table_release, table_reset, table_take
 )
 
