@@ -13,4 +13,5 @@ class CacheOptions(TypedDict, total=False):
     on_removal: Listener | None
     on_eviction: Listener | None
     copy: Literal["on_read", "on_write", "both"] | None
+    weak_values: bool
     copier: Callable[[Any], Any] | None

@@ -211,7 +211,12 @@ class CacheMethods(MutableMapping[K, V]):
         return _rebuild(type(self), *self._state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), *self._state())
+        state = self._state()
+        if state[1].get("weak_values"):
+            raise TypeError(
+                f"cannot pickle a {type(self).__name__} that holds its values weakly: nobody else would hold them"
+            )
+        return _rebuild, (type(self), *state)
 
     def _state(self) -> tuple[Any, ...]:
         """What makes an equal cache: arguments, a subclass's attributes, entries with what is left of their life."""
@@ -259,10 +264,20 @@ class LRUCache(lru.LRUCache[K, V], CacheMethods[K, V]):
     Args:
         maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.
         getsizeof: a callable that returns the size of a value, >= 0; default: every value has size 1.
+        on_removal: called with key, value and cause for each entry that has gone, before the operation that removed it
+            returns and in its thread, with no lock held. Causes are "explicit" (a caller removed it), "replaced",
+            "size" (evicted), "expired" and "collected" (a weakly held value that is gone; it is None).
+        on_eviction: as `on_removal`, for "size", "expired" and "collected" alone, while every other thread that comes
+            to the cache waits. It must be short; if it calls the cache itself, that raises ReentrancyError.
+        copy: "on_read": readers get copies of the values; "on_write": copies are stored; "both"; None: neither.
+        copier: what makes those copies; default: `copy.deepcopy`.
+        weak_values: hold values weakly; an entry goes when nobody else holds its value.
+
+    These options, which every cache has, are given by name. What a listener raises is logged and changes nothing.
 
     Raises:
-        ValueError: `maxsize` is negative or not a number; later, `cache[key] = value` when `value` is larger than
-            `maxsize` (`set` returns False then).
+        ValueError: `maxsize` is negative or not a number, or an option is none of the above; later,
+            `cache[key] = value` when `value` is larger than `maxsize` (`set` returns False then).
 
     Complexity: O(1) a call, amortised where an entry is added; about 40 bytes an entry besides key and value.
     Thread safety: every method is atomic. Comparisons of keys that run Python code may let other threads in between;
@@ -301,6 +316,7 @@ class TTLCache(ttl.TTLCache[K, V], CacheMethods[K, V]):
             `ttl * (1 + jitter)`, so that what was written together does not die together.
         touch: "write", or "access": a read by `[]` or `get` starts the time to live again.
         rng: a callable that returns floats in [0, 1), for jitter; default: `random.random`.
+        options: those of every cache, see LRUCache.
 
     Raises:
         ValueError: an argument is outside its range; later, as LRUCache.
@@ -335,8 +351,8 @@ class S3FIFOCache(s3fifo.S3FIFOCache[K, V], CacheMethods[K, V]):
     that was used goes round once more, up to three times; others are evicted. So a scan over many keys leaves what is
     in use alone, and a hit moves nothing: it only counts a use.
 
-    `[]`, `get`, `get_many`, `setdefault` and setting a key that is there are uses. `in`, `peek`, iteration and the views
-    are not. All else is as in TTLCache, except that without deadlines no clock is read.
+    `[]`, `get`, `get_many`, `setdefault` and setting a key that is there are uses. `in`, `peek`, iteration and the
+    views are not. All else is as in TTLCache, except that without deadlines no clock is read.
 
     Args:
         maxsize: the sum of sizes that fits, >= 0; math.inf for no bound. 0 stores nothing.

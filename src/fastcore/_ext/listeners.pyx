@@ -1,5 +1,5 @@
 # cython: freethreading_compatible=True
-"""Who is told that entries have gone from a cache, and why: `explicit`, `replaced`, `size` or `expired`.
+"""Who is told that entries have gone from a cache, and why: explicit, replaced, size, expired, collected.
 
 What an operation removes it notes in a list, three places an entry. `on_removal` hears of all of it after the
 critical section, in the thread that did it and before the operation returns. `on_eviction` hears of what the cache
@@ -7,8 +7,8 @@ itself removed, at the end of the critical section, when the operation is comple
 has put an empty list in place of its entries, so every path into them comes to `wait`. There the thread that runs the
 listener gets ReentrancyError, and others wait until it has returned.
 
-User code runs in both listeners, and in the log handlers: the latter outside the section only, since handlers have locks
-of their own. While a listener runs no invariant of the cache is broken.
+User code runs in both listeners, and in the log handlers: the latter outside the section only, since handlers have
+locks of their own. While a listener runs no invariant of the cache is broken.
 """
 
 from threading import Lock
@@ -22,12 +22,13 @@ cdef extern from "pythread.h":
 cdef class Listeners:
     """The listeners of one cache."""
 
-    def __cinit__(self, on_removal, on_eviction):
+    def __cinit__(self, on_removal, on_eviction, weak):
         for name, listener in (("on_removal", on_removal), ("on_eviction", on_eviction)):
             if listener is not None and not callable(listener):
                 raise TypeError(f"{name} must be callable, got {listener!r}")
         self.on_removal = on_removal
         self.on_eviction = on_eviction
+        self.weak = weak
         self.gate = Lock()
         self.errors = []
         self.nothing = []
@@ -37,7 +38,7 @@ cdef class Listeners:
         cdef Py_ssize_t i
         if self.on_eviction is not None:
             for i in range(2, len(gone), 3):
-                if gone[i] == "size" or gone[i] == "expired":
+                if is_automatic(gone[i]):
                     return True
         return False
 
@@ -49,9 +50,10 @@ cdef class Listeners:
             # Others may hold the gate for a moment; whoever comes to the cache now waits there.
             with self.gate:
                 for i in range(0, len(gone), 3):
-                    if gone[i + 2] == "size" or gone[i + 2] == "expired":
+                    if is_automatic(gone[i + 2]):
+                        value = gone[i + 1]() if self.weak else gone[i + 1]
                         try:
-                            self.on_eviction(gone[i], gone[i + 1], gone[i + 2])
+                            self.on_eviction(gone[i], value, gone[i + 2])
                         except Exception as error:
                             self.errors.append(error)
         finally:
@@ -77,11 +79,17 @@ cdef class Listeners:
             report("on_eviction", error)
         if self.on_removal is not None:
             for i in range(0, len(gone), 3):
+                value = gone[i + 1]() if self.weak else gone[i + 1]
                 try:
-                    self.on_removal(gone[i], gone[i + 1], gone[i + 2])
+                    self.on_removal(gone[i], value, gone[i + 2])
                 except Exception as error:
                     report("on_removal", error)
         return 0
+
+
+cdef inline bint is_automatic(str cause) noexcept:
+    """Whether the cache itself removed what went."""
+    return cause == "size" or cause == "expired" or cause == "collected"
 
 
 cdef int report(str name, object error) except -1:

@@ -13,16 +13,20 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from importlib import import_module
+from collections import deque
 from copy import deepcopy
 from types import GenericAlias
 
 from fastcore._ext.listeners cimport Listeners, note
 from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    ABSENT, COPIER, COPIES_IN, COPIES_OUT, Counters, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load, OPTIONS, QUIET, READS, RESTORE, SPECIAL,
-    STRICT, TAGGED, WEIGHS, WRITES, drop, exceeds, find, finish, hash_of, key_at, lend, no_items, seen, store, touch, trash_for,
+    ABSENT, COPIER, COPIES_IN, COPIES_OUT, Counters, DEATHS, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load,
+    OPTIONS, QUIET, READS, RESTORE, SPECIAL, LENDS, STRICT, TAGGED, WEAK, WEIGHS, WRITES, drop, exceeds, find,
+    finish, hash_of, locate_value, held, key_at, lend, locate_value, no_items, seen, store, touch, trash_for,
     value_at
 )
+
+from fastcore._ext.weakvalue import WeakValue
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -65,8 +69,8 @@ cdef class CacheIterator:
             while not found and self.slot < cache.table.used:
                 if cache.table.slots[self.slot].prev != FREE and not cache.dead(self.slot, now):
                     key = key_at(cache, self.slot)
-                    value = value_at(cache, self.slot)
-                    found = True
+                    value = held(cache, self.slot)
+                    found = value is not None or not cache.flags & WEAK
                 self.slot += 1
         if not found:
             with cython.critical_section(self):
@@ -118,7 +122,7 @@ cdef class LRUCache(Slots):
 
     cdef tuple snapshot(self, uint32_t slot, uint64_t now):
         """An entry as `_restore` understands it."""
-        return key_at(self, slot), value_at(self, slot), self.lifetime(slot, now)
+        return key_at(self, slot), held(self, slot), self.lifetime(slot, now)
 
     cdef int configure(self, object maxsize, object getsizeof) except -1:
         """Set up from the constructor's arguments; takes the section itself."""
@@ -162,7 +166,11 @@ cdef class LRUCache(Slots):
         cdef dict given = dict(options)
         cdef object on_removal = options.pop("on_removal", None), on_eviction = options.pop("on_eviction", None)
         cdef object way = options.pop("copy", None), copier = options.pop("copier", None)
+        cdef bint weak = options.pop("weak_values", False)
+        cdef object deaths = deque() if weak else None
         cdef Listeners listeners = None
+        if weak and way is not None:
+            raise ValueError("weak_values and copy exclude each other: a copy would die at once")
         if way is not None and way not in ("on_read", "on_write", "both"):
             raise ValueError(f"copy must be 'on_read', 'on_write', 'both' or None, got {way!r}")
         if copier is None:
@@ -172,11 +180,14 @@ cdef class LRUCache(Slots):
         if options:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(options))!r}")
         if on_removal is not None or on_eviction is not None:
-            listeners = Listeners(on_removal, on_eviction)
+            listeners = Listeners(on_removal, on_eviction, weak)
         with cython.critical_section(self):
             listeners, self.listeners = self.listeners, listeners
             self.hooks[OPTIONS], given = given, self.hooks[OPTIONS]
             self.hooks[COPIER], copier = copier, self.hooks[COPIER]
+            self.hooks[DEATHS], deaths = deaths, self.hooks[DEATHS]
+            if weak:
+                self.flags |= WEAK
             if self.listeners is not None:
                 self.flags |= LISTENS
             if way == "on_read" or way == "both":
@@ -227,12 +238,14 @@ cdef class LRUCache(Slots):
         if ttl is not ... and ttl is not None:
             raise ValueError(f"ttl must be None: entries of {type(self).__name__} do not expire, got {ttl!r}")
         hash = hash_of(key)
-        if self.flags & (WEIGHS | LISTENS | COPIES_IN):
+        if self.flags & (WEIGHS | LISTENS | COPIES_IN | WEAK):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
             if self.flags & COPIES_IN and mode != RESTORE:
                 value = self.hooks[COPIER](value)
+            if self.flags & WEAK:
+                value = WeakValue(value, self.hooks[DEATHS].append)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -241,6 +254,9 @@ cdef class LRUCache(Slots):
             self.make_room(key, weight)
         try:
             with cython.critical_section(self):
+                if self.flags & WEAK and trash is not None:
+                    self.intact()
+                    self.sweep(0, trash)
                 if weight > self.limit:
                     if load is None or not load.fenced:
                         self.take(key, 0, &gone, trash)
@@ -248,6 +264,8 @@ cdef class LRUCache(Slots):
                     slot = self.put(key, value, weight, hash, load, &gone, trash)
                     if slot and load is not None and load.tags:
                         self.tag(<uint32_t>slot, load)
+                    if slot and self.flags & WEAK:
+                        locate_value(value, <uint32_t>slot)
                 if trash is not None:
                     self.announce(trash)
         finally:
@@ -259,7 +277,7 @@ cdef class LRUCache(Slots):
     def __getitem__(self, key):
         cdef uint32_t hash = hash_of(key)
         cdef int64_t slot
-        if self.flags & COPIES_OUT:
+        if self.flags & LENDS:
             return self.read_copy(key, True, None)
         with cython.critical_section(self):
             slot = find(self, key, hash)
@@ -279,7 +297,7 @@ cdef class LRUCache(Slots):
         """The value of `key`, made the most recently used; `default` if it is absent."""
         cdef uint32_t hash
         cdef int64_t slot
-        if self.flags & (READS | COPIES_OUT):
+        if self.flags & (READS | LENDS):
             if self.flags & READS:
                 return self[key] if key in self else default
             return self.read_copy(key, False, default)
@@ -295,7 +313,8 @@ cdef class LRUCache(Slots):
         return default
 
     cdef object read_copy(self, object key, bint subscript, object default):
-        """`[]` or `get` where readers get copies."""
+        """`[]` or `get` where readers get copies, or values are weakly held."""
+        cdef bint found = False
         cdef uint32_t hash = hash_of(key)
         cdef int64_t slot
         cdef object value = None
@@ -309,7 +328,10 @@ cdef class LRUCache(Slots):
             else:
                 self.counters.misses += 1
         if slot:
-            return lend(self, value)
+            found = True
+            value = self.borrow(value, &found)
+            if found:
+                return value
         return self.__missing__(key) if subscript else default
 
     def peek(self, key, default=None, /):
@@ -322,8 +344,8 @@ cdef class LRUCache(Slots):
         with cython.critical_section(self):
             slot = find(self, key, hash_of(key))
             if slot and not self.dead(<uint32_t>slot, now):
-                value = value_at(self, <uint32_t>slot)
-                found = True
+                value = held(self, <uint32_t>slot)
+                found = value is not None or not self.flags & WEAK
         return lend(self, value) if found else default
 
     def __contains__(self, key):
@@ -421,6 +443,9 @@ cdef class LRUCache(Slots):
                     self.announce(trash)
             if taken == 1:
                 value = <object>gone.value
+                if self.flags & WEAK:
+                    value = value()
+                    taken = value is not None
             self.release(&gone, trash)
         if taken == 1:
             return value
@@ -441,7 +466,7 @@ cdef class LRUCache(Slots):
             slot = self.oldest()
             if slot:
                 key = key_at(self, <uint32_t>slot)
-                value = value_at(self, <uint32_t>slot)
+                value = held(self, <uint32_t>slot)
                 if not self.flags & DELETES:
                     self.discard(slot, trash, "explicit")
                     self.changes += 1
@@ -452,6 +477,8 @@ cdef class LRUCache(Slots):
             raise KeyError(f"{type(self).__name__} is empty")
         if self.flags & DELETES:
             del self[key]
+        if value is None and self.flags & WEAK:
+            return self.popitem()       # it died while it was taken out
         return key, value
 
     def invalidate(self, key, /):
@@ -658,6 +685,8 @@ cdef class LRUCache(Slots):
     def _restore(self, entries, /):
         """Store what another cache's `_entries` returned, in that order."""
         for key, value, lifetime in entries:
+            if value is None and self.flags & WEAK:
+                continue
             self.write(key, value, lifetime, RESTORE, None)
 
     def _tagged(self):
@@ -740,8 +769,9 @@ cdef class LRUCache(Slots):
                 # Registered first: a load that ends now was either joined above or has stored what is found here.
                 slot = find(self, key, hash_of(key)) if current is load else 0
                 if slot and not self.dead(<uint32_t>slot, now):
-                    value = value_at(self, <uint32_t>slot)
-                    found = True
+                    value = held(self, <uint32_t>slot)
+                    found = value is not None or not self.flags & WEAK
+                if found:
                     (<Load>load).fenced = True
                     self.retire(key, load)
                 elif current is load:

@@ -1,8 +1,8 @@
 # cython: freethreading_compatible=True
 """The compiled S3-FIFO cache: the entries, deadlines and loads of a TTLCache under the policy of `queues.pxd`.
 
-User code may run where the TTL cache runs it. A read asks a given timer only when it has found an entry with a deadline,
-between two critical sections, and then looks again; the default clock is read in the second half of the same section.
+User code may run where the TTL cache runs it. A read asks a given timer only when it has found an entry with a
+deadline, between two critical sections, and then looks again; the default clock is read in the second half of the same section.
 What moves entries between the queues compares no keys and meets no Python object.
 """
 
@@ -11,7 +11,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport FREE, MAIN, PINNED, ROOTS, SMALL, ring_link, ring_unlink
-from fastcore._ext.slots cimport COPIES_OUT, QUEUES, READS, WEIGHS, Gone, find, hash_of, lend, seen, unseen, value_at
+from fastcore._ext.slots cimport LENDS, QUEUES, READS, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
 from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_seek, ghost_take, ghost_weight
 from fastcore._ext.queues cimport (
@@ -149,8 +149,8 @@ cdef class S3FIFOCache(TTLCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.read(key, &found)
-        if self.flags & COPIES_OUT and found:
-            value = lend(self, value)
+        if self.flags & LENDS and found:
+            value = self.borrow(value, &found)
         return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
@@ -160,8 +160,8 @@ cdef class S3FIFOCache(TTLCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.read(key, &found)
-        if self.flags & COPIES_OUT and found:
-            value = lend(self, value)
+        if self.flags & LENDS and found:
+            value = self.borrow(value, &found)
         return value if found else default
 
     cdef object read(self, object key, bint *found):

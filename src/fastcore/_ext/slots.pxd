@@ -56,7 +56,9 @@ cdef enum:
     TAGGED = 256        # not an override: some entry has had a tag
     COPIES_IN = 512     # not an override: what is stored is a copy
     COPIES_OUT = 1024   # not an override: what is handed out is a copy
-    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED | COPIES_IN    # more than `store` does
+    WEAK = 2048         # not an override: what is stored is a weak reference to the value
+    LENDS = COPIES_OUT | WEAK
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED | COPIES_IN | WEAK     # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
@@ -65,6 +67,7 @@ cdef enum:
     RNG = 2
     OPTIONS = 3
     COPIER = 4
+    DEATHS = 5          # a deque of the weak references whose values are gone
 
 cdef enum:
     # What `write` does with a value that is too large, a key that is there, and a time to live.
@@ -135,6 +138,7 @@ cdef class Slots:
     cdef int64_t search(self, object key, uint32_t hash) except -1
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept
     cdef int discard(self, uint32_t slot, list trash, str cause=*) except -1
+    cdef object borrow(self, object stored, bint *found)
     cdef int announce(self, list gone) except -1
     cdef int expect_tags(self) except -1
     cdef int tag(self, uint32_t slot, Load load) except -1
@@ -210,6 +214,17 @@ cdef inline void drop(Gone *gone) noexcept:
     """Let go of what an operation displaced. Runs user code; called with no section held."""
     Py_XDECREF(gone.key)
     Py_XDECREF(gone.value)
+
+
+cdef inline object held(Slots self, uint32_t slot):
+    """The value in `slot`; None if it is weakly held and gone."""
+    return value_at(self, slot)() if self.flags & WEAK else value_at(self, slot)
+
+
+cdef inline int locate_value(object reference, uint32_t slot) except -1:
+    """Tell a weak reference where it lies."""
+    reference.slot = slot
+    return 0
 
 
 cdef inline object lend(Slots self, object value):

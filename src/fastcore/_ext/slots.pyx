@@ -54,7 +54,7 @@ cdef class Slots:
         if not table_open(&self.table):
             raise MemoryError
         self.items = no_items()
-        self.hooks = [None] * 5
+        self.hooks = [None] * 6
         self.flights = {}
         self.maxsize_given = 0
 
@@ -69,7 +69,7 @@ cdef class Slots:
         return 0
 
     cdef bint dead(self, uint32_t slot, uint64_t now) noexcept:
-        return False
+        return self.flags & WEAK and held(self, slot) is None
 
     cdef void disarm(self, uint32_t slot) noexcept:
         pass
@@ -88,7 +88,15 @@ cdef class Slots:
         """All entries are about to go: drop what `disarm` would."""
 
     cdef int sweep(self, uint64_t now, list trash) except -1:
-        """Remove the entries that are dead at `now` into `trash`."""
+        """Remove the entries that are dead at `now` into `trash`: here, those whose values were weakly held."""
+        cdef object reference
+        cdef uint32_t slot
+        while self.flags & WEAK and self.hooks[DEATHS]:
+            reference = self.hooks[DEATHS].popleft()
+            slot = reference.slot
+            if slot < self.table.used and self.table.slots[slot].prev != FREE and value_at(self, slot) is reference:
+                self.discard(slot, trash, "collected")
+                self.counters.expirations += 1
         return 0
 
     # -- parts: all of them run inside the critical section of the caller ----------------------------------------------
@@ -269,21 +277,37 @@ cdef class Slots:
         cdef uint32_t hash = hash_of(key)
         cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef bint dead
+        cdef str cause = "explicit"
         unseen(self, hash)
         if flight != NULL:
             (<Load>flight).fenced = True
         if not slot:
             return 0
         dead = self.dead(slot, now)
+        if dead:
+            cause = "collected" if self.flags & WEAK and held(self, slot) is None else "expired"
         self.detach(slot, gone)
         if trash is not None:
-            note(trash, <object>gone.key, <object>gone.value, "expired" if dead else "explicit")
+            note(trash, <object>gone.key, <object>gone.value, cause)
         self.changes += 1
         if dead:
             self.counters.expirations += 1
             return 2
         self.counters.removals += 1
         return 1
+
+    cdef object borrow(self, object stored, bint *found):
+        """What a reader gets for `stored`, counted as a hit; a miss after all if its value is gone. No section held."""
+        if self.flags & WEAK:
+            stored = stored()
+            if stored is None:
+                found[0] = False
+                with cython.critical_section(self):
+                    self.counters.hits -= 1
+                    self.counters.misses += 1
+                    self.counters.expired += 1
+                return None
+        return lend(self, stored)
 
     cdef int expect_tags(self) except -1:
         """Have an index of tags; takes the section itself."""

@@ -21,9 +21,11 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, ASKS, COPIER, COPIES_IN, COPIES_OUT, EVICTS, Gone, LISTENS, Load, READS, RESTORE, RNG, SPECIAL, STRICT, TIMER, WEIGHS, drop, exceeds,
-    find, finish, hash_of, lend, seen, store, touch as refresh, unseen, value_at
+    ABSENT, ASKS, COPIER, COPIES_IN, DEATHS, EVICTS, Gone, LENDS, LISTENS, Load, READS, RESTORE, RNG, SPECIAL,
+    STRICT, TIMER, WEAK, WEIGHS, drop, exceeds, find, finish, hash_of, locate_value, seen, store, touch as refresh,
+    unseen, value_at
 )
+from fastcore._ext.weakvalue import WeakValue
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
 
 cdef extern from *:
@@ -209,7 +211,7 @@ cdef class TTLCache(LRUCache):
         return self.injected or self.wheel.levels != 0
 
     cdef bint dead(self, uint32_t slot, uint64_t now) noexcept:
-        return now >= self.timers[slot].expires
+        return now >= self.timers[slot].expires or (self.flags & WEAK and LRUCache.dead(self, slot, now))
 
     cdef void arm(self, uint32_t slot, uint64_t expires) noexcept:
         wheel_move(&self.wheel, self.timers, slot, expires)
@@ -242,7 +244,9 @@ cdef class TTLCache(LRUCache):
         return 0
 
     cdef int sweep(self, uint64_t now, list trash) except -1:
-        cdef uint32_t slot = wheel_due(&self.wheel, self.timers, now)
+        cdef uint32_t slot
+        LRUCache.sweep(self, now, trash)
+        slot = wheel_due(&self.wheel, self.timers, now)
         while slot:
             self.discard(slot, trash, "expired")
             self.counters.expirations += 1
@@ -272,12 +276,14 @@ cdef class TTLCache(LRUCache):
         if ttl is not ...:
             self.parse(ttl, &span)
         hash = hash_of(key)
-        if self.flags & (WEIGHS | LISTENS | COPIES_IN):
+        if self.flags & (WEIGHS | LISTENS | COPIES_IN | WEAK):
             trash = []
             if self.flags & WEIGHS:
                 weight = self.weigh(value)
             if self.flags & COPIES_IN and mode != RESTORE:
                 value = self.hooks[COPIER](value)
+            if self.flags & WEAK:
+                value = WeakValue(value, self.hooks[DEATHS].append)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -294,7 +300,7 @@ cdef class TTLCache(LRUCache):
                 if span.fraction and self.domain == INTEGERS:
                     self.to_floats()
                 now = self.settle(&reading) if not span.endless or self.timed() else self.latest
-                if wheel_due(&self.wheel, self.timers, now):
+                if wheel_due(&self.wheel, self.timers, now) or self.flags & WEAK:
                     if trash is None:
                         trash = []
                         self.intact()   # again: making a list may run the collector, and so user code
@@ -311,6 +317,8 @@ cdef class TTLCache(LRUCache):
                     if slot:
                         if load is not None and load.tags:
                             self.tag(<uint32_t>slot, load)
+                        if self.flags & WEAK:
+                            locate_value(value, <uint32_t>slot)
                         self.arm(<uint32_t>slot, expires)
                         if self.extends:
                             self.spans[slot] = self.span if mode == RESTORE else span
@@ -353,8 +361,8 @@ cdef class TTLCache(LRUCache):
     def __getitem__(self, key):
         cdef bint found = False
         cdef object value = self.fetch(key, &found)
-        if self.flags & COPIES_OUT and found:
-            value = lend(self, value)
+        if self.flags & LENDS and found:
+            value = self.borrow(value, &found)
         return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
@@ -364,8 +372,8 @@ cdef class TTLCache(LRUCache):
         if self.flags & READS:
             return self[key] if key in self else default
         value = self.fetch(key, &found)
-        if self.flags & COPIES_OUT and found:
-            value = lend(self, value)
+        if self.flags & LENDS and found:
+            value = self.borrow(value, &found)
         return value if found else default
 
     cdef object fetch(self, object key, bint *found):
@@ -438,6 +446,8 @@ cdef class TTLCache(LRUCache):
                         self.counters.expirations += 1
             self.announce(trash)
         dead = list(zip(trash[::3], trash[1::3]))
+        if self.flags & WEAK:
+            dead = [(key, value()) for key, value in dead]
         finish(self, trash)
         return dead
 

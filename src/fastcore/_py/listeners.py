@@ -13,7 +13,7 @@ from typing import Any
 from fastcore.errors import ReentrancyError
 
 Gone = list[tuple[Any, Any, str]]  # key, value and cause of what an operation removed
-AUTOMATIC = ("size", "expired")
+AUTOMATIC = ("size", "expired", "collected")
 
 
 class Section:

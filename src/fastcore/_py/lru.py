@@ -8,13 +8,14 @@ displaced key or value is dropped.
 """
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib import import_module
 from types import GenericAlias
 from typing import Any
+from weakref import ref
 
 from fastcore._py.listeners import Gone, Listeners, Section
 from fastcore._py.tags import Tags, exact
@@ -81,6 +82,7 @@ class LRUCache:
         "_copier",
         "_copies",
         "_counters",
+        "_deaths",
         "_flight_version",
         "_flights",
         "_fractions",
@@ -92,10 +94,12 @@ class LRUCache:
         "_options",
         "_overrides",
         "_pinned",
+        "_references",
         "_sampler",
         "_tags",
         "_total",
         "_version",
+        "_weak",
         "_weighs",
     )
 
@@ -114,10 +118,10 @@ class LRUCache:
         return 0
 
     def _dead(self, entry: Entry, now: float) -> bool:
-        return False
+        return self._gone(entry)
 
     def _sweep(self, now: float, trash: Gone) -> None:
-        pass
+        self._bury(trash)
 
     def _forget(self) -> None:
         """All entries are gone."""
@@ -127,7 +131,7 @@ class LRUCache:
 
     def _snapshot(self, entry: Entry, now: float) -> tuple[Any, ...]:
         """An entry as `_restore` understands it."""
-        return entry.key, entry.value, self._lifetime(entry, now)
+        return entry.key, self._held(entry), self._lifetime(entry, now)
 
     # -- inner parts; those that take no lock run under it
 
@@ -140,6 +144,9 @@ class LRUCache:
         self._lock = Section(type(self).__name__)
         self._listeners: Listeners | None = None
         self._tags = Tags()
+        self._deaths: deque[Any] = deque()
+        self._references: dict[int, Entry] = {}
+        self._weak = False
         self._sampler: Any = None
         self._buckets: dict[int, list[Entry]] = {}
         self._main: OrderedDict[Entry, None] = OrderedDict()
@@ -158,6 +165,9 @@ class LRUCache:
         self._options = dict(options)
         on_removal, on_eviction = options.pop("on_removal", None), options.pop("on_eviction", None)
         way, copier = options.pop("copy", None), options.pop("copier", None)
+        self._weak = bool(options.pop("weak_values", False))
+        if self._weak and way is not None:
+            raise ValueError("weak_values and copy exclude each other: a copy would die at once")
         if way is not None and way not in ("on_read", "on_write", "both"):
             raise ValueError(f"copy must be 'on_read', 'on_write', 'both' or None, got {way!r}")
         if copier is not None and not callable(copier):
@@ -171,7 +181,25 @@ class LRUCache:
 
     def _store(self, value: Any, mode: int) -> Any:
         """What is stored for `value`; called without the lock."""
+        if self._weak:
+            return ref(value, self._deaths.append)
         return self._copier(value) if "on_write" in self._copies and mode != RESTORE else value
+
+    def _held(self, entry: Entry) -> Any:
+        """The value of an entry; None if it is weakly held and gone."""
+        return entry.value() if self._weak else entry.value  # type: ignore[operator]
+
+    def _gone(self, entry: Entry) -> bool:
+        return self._weak and self._held(entry) is None
+
+    def _bury(self, trash: Gone) -> None:
+        """Remove the entries whose values were weakly held and are gone."""
+        while self._deaths:
+            reference = self._deaths.popleft()
+            entry = self._references.get(id(reference))
+            if entry is not None and entry.value is reference:
+                self._detach(entry, trash, "collected")
+                self._counters["expirations"] += 1
 
     def _lend(self, value: Any, /) -> Any:
         """What one who waited for a load gets for the `value` that it brought."""
@@ -286,7 +314,8 @@ class LRUCache:
         if cause != "size":
             self._unseen(entry.hash)
         self._tags.remove(entry)
-        trash.append((entry.key, entry.value, cause))
+        self._references.pop(id(entry.value), None)
+        trash.append((entry.key, self._held(entry), cause))
 
     def _shrink(self, trash: Gone, limit: float) -> None:
         """Evict the least recently used until the rest fits into `limit`."""
@@ -314,7 +343,8 @@ class LRUCache:
         if load is not None and load.fenced:
             return None
         if entry is not None:
-            trash.append((entry.key, entry.value, "replaced"))
+            self._references.pop(id(entry.value), None)
+            trash.append((entry.key, self._held(entry), "replaced"))
             entry.value = value
             self._tags.remove(entry)
             self._reuse(entry, weight, trash)
@@ -326,6 +356,8 @@ class LRUCache:
             self._link(entry)
             self._counters["insertions"] += 1
             self._changes += 1
+        if self._weak:
+            self._references[id(value)] = entry
         if flight is not None:
             flight.fenced = True
         if self._sampler is not None:
@@ -343,7 +375,7 @@ class LRUCache:
         if entry is None:
             return None
         dead = self._dead(entry, now)
-        self._detach(entry, trash, "expired" if dead else "explicit")
+        self._detach(entry, trash, "collected" if self._gone(entry) else "expired" if dead else "explicit")
         self._changes += 1
         self._counters["expirations" if dead else "removals"] += 1
         return None if dead else entry
@@ -363,6 +395,7 @@ class LRUCache:
         if {"popitem", "__delitem__"} & self._overrides and weight <= self._maxsize:
             self._make_room(key, weight)
         with self._operation() as trash:
+            self._bury(trash)
             if weight > self._maxsize:
                 if load is None or not load.fenced:
                     self._take(key, 0, trash)
@@ -393,8 +426,21 @@ class LRUCache:
             self._ring(entry).move_to_end(entry)
             return True, entry.value
 
-    def __getitem__(self, key: Any) -> Any:
+    def _read(self, key: Hashable) -> tuple[bool, Any]:
+        """As `_fetch`, the value itself where it is weakly held; a miss after all if that is gone."""
         found, value = self._fetch(key)
+        if found and self._weak:
+            value = value()
+            if value is None:
+                with self._lock:
+                    self._counters["hits"] -= 1
+                    self._counters["misses"] += 1
+                    self._counters["expired"] += 1
+                return False, None
+        return found, value
+
+    def __getitem__(self, key: Any) -> Any:
+        found, value = self._read(key)
         return self._lend(value) if found else self.__missing__(key)
 
     def __missing__(self, key: Any) -> Any:
@@ -405,7 +451,7 @@ class LRUCache:
         """The value of `key`, made the most recently used; `default` if it is absent."""
         if {"__getitem__", "__contains__"} & self._overrides:
             return self[key] if key in self else default  # noqa: SIM401 - the subclass's methods are to be called
-        found, value = self._fetch(key)
+        found, value = self._read(key)
         return self._lend(value) if found else default
 
     def peek(self, key: Any, default: Any = None, /) -> Any:
@@ -413,7 +459,7 @@ class LRUCache:
         now = self._read_clock()
         with self._lock:
             entry = self._find(key, hash(key))
-            value = NOTHING if entry is None or self._dead(entry, now) else entry.value
+            value = NOTHING if entry is None or self._dead(entry, now) else self._held(entry)
         return default if value is NOTHING else self._lend(value)
 
     def __contains__(self, key: Any) -> bool:
@@ -479,8 +525,9 @@ class LRUCache:
             now = self._read_clock()
             with self._operation() as trash:
                 entry = self._take(key, now, trash)
-            if entry is not None:
-                return entry.value
+                value = None if entry is None else self._held(entry)
+            if entry is not None and not (self._weak and value is None):
+                return value
         if default:
             return default[0]
         raise KeyError(key)
@@ -497,7 +544,7 @@ class LRUCache:
                 self._counters["removals"] += 1
         if entry is None:
             raise KeyError(f"{type(self).__name__} is empty")
-        key, value = entry.key, entry.value
+        key, value = entry.key, self._held(entry)
         if "__delitem__" in self._overrides:
             del self[key]
         return key, value
@@ -603,11 +650,11 @@ class LRUCache:
 
     def _values(self) -> Iterator[Any]:
         """An iterator over the values, which refreshes nothing."""
-        return (self._lend(entry.value) for entry in self._iterate())
+        return (self._lend(self._held(entry)) for entry in self._iterate())
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
         """An iterator over `(key, value)`, which refreshes nothing."""
-        return ((entry.key, self._lend(entry.value)) for entry in self._iterate())
+        return ((entry.key, self._lend(self._held(entry))) for entry in self._iterate())
 
     def getsizeof(self, value: Any, /) -> float:
         """The size of `value` in this cache; a subclass may override it."""
@@ -634,6 +681,8 @@ class LRUCache:
     def _restore(self, entries: Iterable[tuple[Any, ...]], /) -> None:
         """Store what another cache's `_entries` returned, in that order."""
         for key, value, lifetime in entries:
+            if value is None and self._weak:
+                continue
             self._write(key, value, lifetime, RESTORE, None)
 
     def _tagged(self) -> list[tuple[Any, tuple[str, ...]]]:
@@ -693,10 +742,11 @@ class LRUCache:
                     return False, current
                 # Registered first: a load that ends now was either joined above or has stored what is found here.
                 entry = self._find(key, hash(key))
+                value = None if entry is None else self._held(entry)
                 if entry is not None and not self._dead(entry, now):
                     load.fenced = True
                     self._retire(key, load)
-                    return True, entry.value
+                    return True, value
                 self._counters["loads"] += 1
                 return False, load
             except BaseException:

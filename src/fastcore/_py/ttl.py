@@ -111,7 +111,7 @@ class TTLCache(LRUCache):
             return self._settle(now)
 
     def _dead(self, entry: Entry, now: float) -> bool:
-        return now >= entry.expires
+        return now >= entry.expires or self._gone(entry)
 
     def _arm(self, entry: Entry, expires: float) -> None:
         self._due.pop(entry.seq, None)
@@ -130,6 +130,7 @@ class TTLCache(LRUCache):
         self._due.pop(entry.seq, None)
 
     def _sweep(self, now: float, trash: Gone) -> None:
+        self._bury(trash)
         while self._heap and self._heap[0][0] <= now:
             entry = self._due.get(heapq.heappop(self._heap)[1])
             if entry is not None:
