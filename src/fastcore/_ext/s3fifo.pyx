@@ -2,8 +2,8 @@
 """The compiled S3-FIFO cache: the entries, deadlines and loads of a TTLCache under the policy of `queues.pxd`.
 
 User code may run where the TTL cache runs it. A read asks a given timer only when it has found an entry with a
-deadline, between two critical sections, and then looks again; the default clock is read in the second half of the same section.
-What moves entries between the queues compares no keys and meets no Python object.
+deadline, between two critical sections, and then looks again; the default clock is read in the second half of the same
+section. What moves entries between the queues compares no keys and meets no Python object.
 """
 
 cimport cython
