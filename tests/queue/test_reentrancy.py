@@ -1,6 +1,7 @@
 """Keys whose `__hash__`, `__eq__` and `__del__` use the queue that holds them."""
 
 import contextlib
+import gc
 import random
 import weakref
 from collections.abc import Callable
@@ -335,3 +336,35 @@ def test_hash_and_eq_at_random(impl: Any) -> None:
         for _ in range(stats.depth):
             queue.get(timeout=0)
         assert queue.stats().processing == stats.processing + stats.depth
+
+
+@pytest.mark.parametrize("call", ["add", "get", "done", "stats", "shut_down"])
+def test_a_queue_whose_keys_the_collector_took_is_empty(call: str) -> None:
+    """The collector empties the list of keys to break a cycle; finalisers may then still use the queue."""
+    queue = ext.WorkQueue[str](fair_by=lambda key: key)
+    for key in ("processing", "ready", "delayed", "again"):
+        queue.add(key) if key != "delayed" else queue.add_after(key, 100)
+    assert queue.get() == "processing"
+    (book,) = (part for part in gc.get_referents(queue) if type(part).__name__ == "Book")
+    (keys,) = (part for part in gc.get_referents(book) if type(part) is list)
+    assert "ready" in keys
+    keys.clear()
+    if call == "add":
+        queue.add("new")
+        assert queue.get(timeout=0) == "new"
+        queue.done("new")
+    elif call == "get":
+        with pytest.raises(TimeoutError):
+            queue.get(timeout=0)
+    elif call == "done":
+        with pytest.raises(ValueError, match="not being processed"):
+            queue.done("processing")
+    else:
+        getattr(queue, call)()
+    if call != "shut_down":
+        for n in range(100):
+            queue.add(str(n))
+    for _ in range(len(queue)):
+        queue.done(queue.get(timeout=0))
+    queue.shut_down()
+    assert queue.stats()[1:5] == (0, {}, 0, 0)
