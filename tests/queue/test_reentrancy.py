@@ -144,8 +144,8 @@ class Number(Key):
         return 1 if self.name < 2 else self.name
 
 
-def interleave(queue: Any, call: str, event: str, run: Callable[[Callable[[], None]], None]) -> None:
-    """`run` something in the comparison of a call."""
+def interleave(queue: Any, call: str, event: str, run: Callable[[Callable[[], None]], None]) -> list[int]:
+    """`run` something in the comparison of a call; the keys that are left once the queue was used a lot more: 1."""
     queue.add(Number(0))
     queue.get(timeout=0)
     processing = {0}
@@ -184,7 +184,7 @@ def interleave(queue: Any, call: str, event: str, run: Callable[[Callable[[], No
     assert queue.stats()[1:5] == (0, {}, 0, 0)
     use(queue)
     queue.add(Number(1))
-    assert drain(queue) == [1]
+    return drain(queue)
 
 
 CALLS = pytest.mark.parametrize("call", ["add", "add_after", "done"])
@@ -195,7 +195,7 @@ EVENTS = pytest.mark.parametrize("event", ["same", "other gone", "both gone", "m
 @EVENTS
 def test_eq_uses_the_queue(impl: Any, call: str, event: str) -> None:
     """WQ-1, WQ-2, WQ-3: what a comparison did counts."""
-    interleave(impl.queue.WorkQueue(), call, event, lambda between: between())
+    assert interleave(impl.queue.WorkQueue(), call, event, lambda between: between()) == [1]
 
 
 @CALLS
@@ -207,7 +207,7 @@ def test_another_thread_comes_between_comparisons(call: str, event: str) -> None
         with ThreadPoolExecutor(1) as threads:
             threads.submit(between).result(30)
 
-    interleave(ext.WorkQueue(), call, event, run)
+    assert interleave(ext.WorkQueue(), call, event, run) == [1]
 
 
 def test_eq_ends_the_key_and_hands_out_another(impl: Any) -> None:
