@@ -480,6 +480,51 @@ class CacheLoad(LoadingFlight, lru.Load):
 
 
 class LoadingCache(LoadingMethods[K, V], loading.LoadingCache[K, V]):
-    """DOC"""
+    """A cache that loads what it does not have, once for all who ask, and knows what to do while a value ages.
+
+    A read of a fresh value returns it at once. Past `refresh_after`, or drawn for by `beta` as expiry comes near, it also
+    starts one reload in the background. Past `ttl` the reader waits for a load; if that fails, the old value stands in
+    for `max_stale` more, and nobody calls the loader again for `throttle`. That there is no such thing is remembered for
+    `negative_ttl`. Setting or invalidating a key ends all of this: a load under way is not stored, an old value not
+    served. `cache[key]` raises NotFound, a KeyError, for what does not exist; `get` returns a default; `aget` is for
+    coroutines. Times are in the unit of the timer, seconds by default.
+
+    Args:
+        maxsize: the sum of sizes that fits, >= 0; math.inf for no bound.
+        loader: gets the key, unless it has no parameter without default; may be a coroutine function for `aget`. It
+            raises NotFound for what does not exist. None: only what is set, or loaded by `get_or_load`, is there.
+        bulk_loader: gets a list of keys, returns a mapping; what is absent from it does not exist.
+        ttl: how long a value is fresh, >= 0; None or math.inf: for ever.
+        negative_ttl: how long NotFound is remembered, >= 0; 0: not at all.
+        cache_none: remember None for `negative_ttl`, too; otherwise a loader's None is returned but not kept.
+        refresh_after: age from which a read starts a reload, > 0 and < ttl; None: never.
+        max_stale: how long past `ttl` an old value may stand in for a load that failed, >= 0.
+        throttle: pause after a load that failed while there is a value, >= 0.
+        beta: eagerness of early reloads, >= 0: probability exp(-left / (beta * cost)); 1 is usual, 0 disables.
+        jitter: 0 <= jitter < 1; spreads `ttl` and `refresh_after` evenly over `1 - jitter` to `1 + jitter` of them.
+        timer: a callable that returns a number; it is kept as a float, so integers are exact below 2 ** 53.
+        rng: a callable that returns floats in [0, 1), for `jitter` and `beta`; default: `random.random`.
+        getsizeof: a callable that returns the size of a value, >= 0; negative entries have size 1.
+        policy: which entry goes to make room: "lru", or "s3fifo", which one-time keys do not upset.
+        executor: runs reloads that threads start; default: up to `refresh_threads` threads of its own, until `close`.
+        refresh_threads: >= 1.
+
+    Raises:
+        ValueError: an argument is outside its range.
+        TypeError: a loader is not callable.
+
+    Complexity: O(1) a read, as TTLCache; about 80 bytes an entry more than a TTLCache takes.
+    Thread safety: every method is atomic. Loaders run without a lock, in the thread or event loop of a caller; a plain
+    function that a coroutine asks for runs in a thread.
+
+    Example:
+        >>> from fastcore import LoadingCache
+        >>> with LoadingCache(1000, str.upper, ttl=60, refresh_after=45, max_stale=600) as cache:
+        ...     cache["a"], cache.get_entry("a").stale
+        ('A', False)
+
+    Source: refresh-after-write as in Caffeine; stale-if-error and its throttle as in FusionCache; XFetch (Vattani,
+    Chierichetti and Lowenstein, "Optimal probabilistic cache stampede prevention", VLDB 2015).
+    """
 
     _flight_type = CacheLoad

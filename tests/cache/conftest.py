@@ -23,7 +23,7 @@ def public(impl: Any) -> SimpleNamespace:
     return SimpleNamespace(**classes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def loading(impl: Any) -> Any:
     """LoadingCache as `fastcore.cache` would define it if `impl` were the implementation of this process."""
     flight = type("CacheLoad", (LoadingFlight, impl.lru.Load), {})

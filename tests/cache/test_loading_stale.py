@@ -169,6 +169,20 @@ def test_a_failed_reload_counts_for_the_throttle(loading, clock, source):
     assert len(source.calls) == 3
 
 
+def test_a_reload_that_comes_after_a_failed_load(loading, clock, source):
+    """CA21, CA22: what waited for a thread while its key's load failed keeps to the throttle too."""
+    manual = Manual()
+    cache = loading(10, source, ttl=10, refresh_after=5, max_stale=20, throttle=3, timer=clock, executor=manual)
+    cache["a"]
+    clock.set(6)
+    cache["a"]
+    clock.set(10)
+    source.error = OSError("down")
+    assert cache["a"] == 1
+    assert manual.work() == 1
+    assert source.calls == ["a", "a"]
+
+
 def test_everybody_who_waits_gets_the_old_value(loading, clock):
     """CA15, CA22: one call of a loader that fails, one old object for all."""
     started, go = threading.Event(), threading.Event()

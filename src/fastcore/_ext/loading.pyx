@@ -339,7 +339,7 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         return self.begin(key, load, None)
 
     def _begin_refresh(self, key, load, Envelope envelope not None, /):
-        """Whether `load` is to reload `envelope`: not if it is gone, or another load is under way."""
+        """Whether `load` is to reload `envelope`: not if it is gone, or another load is under way, or has failed."""
         return self.begin(key, load, envelope)[1] is load
 
     cdef tuple begin(self, object key, object load, Envelope old):
@@ -368,7 +368,7 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
                     if old is None:
                         settled = envelope is not None and self.answers(envelope, now)
                     else:
-                        settled = envelope is not old
+                        settled = envelope is not old or old.state != REFRESHING
                     if settled:
                         (<Load>load).fenced = True
                         store.retire(key, load)

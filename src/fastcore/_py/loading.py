@@ -310,7 +310,7 @@ class LoadingCache:
         return self._begin(key, load, None)
 
     def _begin_refresh(self, key: Any, load: Load, envelope: Envelope, /) -> bool:
-        """Whether `load` is to reload `envelope`: not if it is gone, or another load is under way."""
+        """Whether `load` is to reload `envelope`: not if it is gone, or another load is under way, or has failed."""
         return self._begin(key, load, envelope)[1] is load
 
     def _begin(self, key: Any, load: Load, old: Envelope | None) -> tuple[bool, Any]:
@@ -331,7 +331,7 @@ class LoadingCache:
                 entry = self._find(key)
                 envelope: Any = None if entry is None else entry.value
                 fresh = envelope is not None and self._answers(envelope, now)
-                if fresh if old is None else envelope is not old:
+                if fresh if old is None else envelope is not old or old._state != REFRESHING:
                     load.fenced = True
                     store._retire(key, load)
                     return True, envelope
