@@ -158,7 +158,8 @@ def test_deployments_become_what_is_desired(impl, client, old, new, metadata):
 def test_services_become_what_is_desired(impl, client, old, new):
     """DF4: also where the merge key, a port's number, is there twice."""
     first, second = ({"apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": spec} for spec in (old, new))
-    converge(impl, client, "/api/v1/namespaces/default/services", first, second)
+    reached = converge(impl, client, "/api/v1/namespaces/default/services", first, second)
+    assert {port["name"] for port in reached["spec"]["ports"]} == {port["name"] for port in new["ports"]}
 
 
 @pytest.mark.kube
@@ -175,7 +176,8 @@ def test_pods_become_what_is_desired(impl, client, old, new):
         }
         for pod in (old, new)
     )
-    converge(impl, client, "/api/v1/namespaces/default/pods", first, second)
+    reached = converge(impl, client, "/api/v1/namespaces/default/pods", first, second)
+    assert [c["image"] for c in reached["spec"]["containers"]] == [new["image"]]
 
 
 def test_the_table_has_what_the_statements_name(impl):

@@ -38,7 +38,9 @@ cdef inline int covered_at(
     return answer
 
 
-cdef inline int covered(object live, object desired, object field, list state, dict list_keys, list trail, int depth) except -1:
+cdef inline int covered(
+    object live, object desired, object field, list state, dict list_keys, list trail, int depth
+) except -1:
     cdef object a = live, b = desired
     cdef int answer
     if live is desired:
@@ -87,7 +89,9 @@ cdef inline int covered_members(dict a, dict b, list state, dict list_keys, list
     return 1
 
 
-cdef inline int covered_items(list a, list b, object field, list state, dict list_keys, list trail, int depth) except -1:
+cdef inline int covered_items(
+    list a, list b, object field, list state, dict list_keys, list trail, int depth
+) except -1:
     cdef list inner = None, fields, live_tokens, desired_tokens
     cdef dict live_items = None
     cdef Py_ssize_t i

@@ -1,8 +1,8 @@
 # cython: freethreading_compatible=True
 """What to do about a set of objects: which to create, update, delete and leave alone.
 
-User code can run where diff.pyx says, in hashing and comparing the keys of the mappings, and in the mappings. Nothing is
-held between the steps but references.
+User code can run where diff.pyx says, in hashing and comparing the keys of the mappings, and in the mappings. Nothing
+is held between the steps but references.
 """
 
 from collections.abc import Mapping
