@@ -218,8 +218,8 @@ def covers(
     Raises:
         What `diff` raises.
 
-    Complexity: O(size of desired, and of the keyed lists of live that it names); times depth where lists differ on every
-    level.
+    Complexity: O(size of desired, and of the keyed lists of live that it names); times depth where lists differ
+    on every level.
     Thread safety: reads its arguments without a lock; changed meanwhile, they may raise RuntimeError or IndexError.
 
     Example:
