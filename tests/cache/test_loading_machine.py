@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from cache.sources import Manual
@@ -176,7 +176,6 @@ STEPS = (
 
 
 @pytest.mark.parametrize("policy", ["lru", "s3fifo"])
-@settings(max_examples=2 * settings().max_examples)
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=30, max_size=80))
 def test_one_key(loading, policy, steps):
     """CA19, CA20, CA21, CA22: set, invalidate, load, fail, and time, against the statements."""
