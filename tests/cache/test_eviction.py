@@ -149,3 +149,13 @@ def test_weightless_entries_in_a_cache_of_size_zero(make):
     assert cache.setdefault("a", 0) == 0
     assert cache.set("b", 1) is False
     assert cache._check() == ["a"]
+
+
+def test_fractions_do_not_evict_what_fits(make):
+    """CA10: what is as large as the cache fits, though 0.1 + 0.3 - 0.1 is more than 0.3."""
+    cache = make(0.3, getsizeof=lambda value: value)
+    cache.set("a", 0.1)
+    assert cache.set("b", 0.3)
+    assert (cache._check(), cache.currsize) == (["b"], 0.3)
+    cache["c"] = 0.1
+    assert cache._check() == ["c"]

@@ -274,3 +274,25 @@ def test_callables_that_end_the_cache():
     box["cache"] = LRUCache(2, getsizeof=lambda value: box.clear() or 1)
     box["cache"]["a"] = 1
     assert not box
+
+
+@pytest.mark.parametrize("weigh", [None, lambda value: 2])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_comparison_that_leaves_no_room(make, weigh, there):
+    """CA1, CA13: the cache shrinks while the key that is to be stored is compared: it ends up empty, and whole."""
+
+    class Shrinking:
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            cache.resize(0)
+            return there
+
+    cache = make(4, getsizeof=weigh)
+    cache.set(Shrinking(), "old")
+    assert not cache.set(Shrinking(), "new")
+    assert (len(cache), cache.currsize, cache._check()) == (0, 0, [])
+    cache.resize(4)
+    assert cache.set("a", 1)
+    assert cache._check() == ["a"]

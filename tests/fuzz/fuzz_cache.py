@@ -13,7 +13,7 @@ from fuzz.choices import Choices
 
 KEYS: list[Hashable] = [*range(9), "a", "ab", "abc", b"a", b"ab", 1.0, True, None, (1, 2), (1, (2, "x")), 2**61 - 1, -1]
 PREFIXES = ["", "a", "ab", "abcd", b"", b"a"]
-SIZES = [0, 1, 2, 3, 5, 8, 9, 17, 40, 2.5, 300]
+SIZES = [0, 1, 2, 3, 5, 8, 9, 17, 40, 0.3, 300]
 TTLS = [None, 0, 1, 2, 3, 5, 15, 16, 17, 255, 256, 257, 4095, 70_000, 10**9, 10**25, 0.5, 2.5]
 STEPS = [1, 2, 3, 15, 16, 17, 256, 4096, 2**20, -1, -300, 0.25]
 MOST = 300  # operations in one course of events
@@ -69,7 +69,7 @@ def twins(choices: Choices) -> tuple[list[Side], Clock]:
     clock = Clock()
     clock.now = choices.of([0, -40, 2**40, 0.5])
     size, kind = choices.of(SIZES), choices.below(3)
-    weigh = choices.of([None, lambda value: value, lambda value: value * 0.5, lambda value: 0])
+    weigh = choices.of([None, lambda value: value, lambda value: value * 0.1, lambda value: 0])
     lifetime = choices.of(TTLS)
     jitter = choices.of([0, 0.5])
     touch = choices.of(["write", "access"])

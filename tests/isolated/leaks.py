@@ -356,7 +356,8 @@ def diff() -> None:
     of = module("diff")
     of.diff(one, other, ignore=["spec.n", ("spec", "*")]), of.diff(other, one, list_keys={}), of.covers(one, other)
     [change.where for change in of.diff(one, other)]
-    of.plan({"a": one, "b": one}, {"a": other, "c": one}, exact=True), of.plan({"a": one}, {"a": other})
+    plan = module("plan").plan
+    plan({"a": one, "b": one}, {"a": other, "c": one}, exact=True), plan({"a": one}, {"a": other})
     for misuse in (
         lambda: of.diff({1: 2}, {1: 2, 3: 4}),
         lambda: of.diff(1, {2}),

@@ -32,7 +32,7 @@ def test_documents_that_change(impl: Any, scale: int) -> None:
     calls = [
         lambda: impl.diff.diff(one, other, ignore=["metadata.labels"]),
         lambda: impl.diff.covers(one, other),
-        lambda: impl.diff.plan({"k": one}, {"k": other}, exact=True),
+        lambda: impl.plan.plan({"k": one}, {"k": other}, exact=True),
         lambda: impl.patch.json_patch(one, other),
         lambda: impl.patch.merge_patch(one, other),
         lambda: impl.patch.apply_merge_patch(one, other),

@@ -181,6 +181,10 @@ cdef class Slots:
             slot = self.table.slots[MAIN].next
             if slot == MAIN:
                 break
+            if self.weights != NULL and slot == self.table.slots[MAIN].prev:
+                self.total = self.weights[slot]     # what is alone is not evicted by the drift of fractions
+                if self.total <= limit:
+                    break
             self.discard(slot, trash)
             self.counters.evictions += 1
             self.changes += 1
@@ -208,13 +212,25 @@ cdef class Slots:
     cdef int64_t put(
         self, object key, object value, double weight, uint32_t hash, Load load, Gone *gone, list trash
     ) except -1:
-        """Store an entry that fits, fence a load of its key; the slot, or 0 if `load` is itself fenced."""
+        """Store an entry that fits, fence a load of its key; the slot, or 0 if it is not stored."""
         cdef PyObject *flight = NULL
         cdef Slot *slots
         cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef uint32_t root = PINNED if weight == 0 else MAIN
         cdef bint replaced = slot != 0
         if load is not None and load.fenced:
+            return 0
+        if weight > self.limit:
+            # The cache shrank while keys were compared: as if that had come after this.
+            if flight != NULL:
+                (<Load>flight).fenced = True
+            if slot:
+                if trash is None:
+                    self.detach(slot, gone)
+                else:
+                    self.discard(slot, trash)
+                self.counters.evictions += 1
+                self.changes += 1
             return 0
         if slot:
             hold(self, value)
@@ -269,6 +285,8 @@ cdef class Slots:
                 note(trash, key_at(self, slot), <object>gone.value, "replaced")
             if self.weights != NULL:
                 self.shrink(trash, self.limit)
+                if self.table.slots[slot].prev == FREE:
+                    return 0
         return slot
 
     cdef int take(self, object key, uint64_t now, Gone *gone, list trash) except -1:

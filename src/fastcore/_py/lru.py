@@ -320,7 +320,12 @@ class LRUCache:
     def _shrink(self, trash: Gone, limit: float) -> None:
         """Evict the least recently used until the rest fits into `limit`."""
         while self._total > limit and self._main:
-            self._detach(next(iter(self._main)), trash)
+            entry = next(iter(self._main))
+            if len(self._main) == 1:
+                self._total = entry.weight  # what is alone is not evicted by the drift of fractions
+                if self._total <= limit:
+                    break
+            self._detach(entry, trash)
             self._counters["evictions"] += 1
             self._changes += 1
 
@@ -338,9 +343,18 @@ class LRUCache:
     def _put(
         self, key: Hashable, value: object, weight: float, hash: int, load: Load | None, trash: Gone
     ) -> Entry | None:
-        """Store an entry that fits, fence a load of its key; None if `load` is itself fenced."""
+        """Store an entry that fits, fence a load of its key; None if it is not stored."""
         entry, flight = self._locate(key, hash)
         if load is not None and load.fenced:
+            return None
+        if weight > self._maxsize:
+            # The cache shrank while keys were compared: as if that had come after this.
+            if flight is not None:
+                flight.fenced = True
+            if entry is not None:
+                self._detach(entry, trash)
+                self._counters["evictions"] += 1
+                self._changes += 1
             return None
         if entry is not None:
             self._references.pop(id(entry.value), None)
@@ -363,7 +377,7 @@ class LRUCache:
         if self._sampler is not None:
             self._sampler.write(hash, weight)
         self._shrink(trash, self._maxsize)
-        return entry
+        return entry if entry.linked else None
 
     def _take(self, key: Hashable, now: float, trash: Gone) -> Entry | None:
         """Remove the entry of `key` and fence its load; the entry if it was alive."""
