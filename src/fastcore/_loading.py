@@ -484,10 +484,10 @@ class LoadingCache(LoadingMethods[K, V], loading.LoadingCache[K, V]):
 
     A read of a fresh value returns it at once. Past `refresh_after`, or drawn for by `beta` as expiry comes near, it
     also starts one reload in the background. Past `ttl` the reader waits for a load; if that fails, the old value
-    stands in for `max_stale` more, and nobody calls the loader again for `throttle`. That there is no such thing is remembered
-    for `negative_ttl`. Setting or invalidating a key ends all of this: a load under way is not stored, an old value not
-    served. `cache[key]` raises NotFound, a KeyError, for what does not exist; `get` returns a default; `aget` is for
-    coroutines. Times are in the unit of the timer, seconds by default.
+    stands in for `max_stale` more, and nobody calls the loader again for `throttle`. That there is no such thing is
+    remembered for `negative_ttl`. Setting or invalidating a key ends all of this: a load under way is not stored, an
+    old value not served. `cache[key]` raises NotFound, a KeyError, for what does not exist; `get` returns a default;
+    `aget` is for coroutines. Times are in the unit of the timer, seconds by default.
 
     Args:
         maxsize: the sum of sizes that fits, >= 0; math.inf for no bound.

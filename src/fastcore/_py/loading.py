@@ -60,7 +60,7 @@ class Clock:
         self._lock = Lock()
         self._latest = -math.inf
 
-    def read(self) -> float:
+    def _read(self) -> float:
         """The time now, as a float in the unit of the timer."""
         now = float(self._timer())
         if now != now:
@@ -70,7 +70,7 @@ class Clock:
             return self._latest
 
     def __call__(self) -> float:
-        return self.read() if self._latest == -math.inf else self._latest
+        return self._read() if self._latest == -math.inf else self._latest
 
 
 class Envelope:
@@ -201,7 +201,7 @@ class LoadingCache:
                 return entry
 
     def _read(self, key: Any) -> tuple[int, Envelope | None]:
-        now = self._clock.read()
+        now = self._clock._read()
         store = self._store
         with store._lock:
             entry = self._find(key)
@@ -254,7 +254,7 @@ class LoadingCache:
 
     def _peek(self, key: Any, /) -> tuple[Envelope | None, float]:
         """The envelope of `key` if it would answer a read now, and the time; changes nothing."""
-        now = self._clock.read()
+        now = self._clock._read()
         with self._store._lock:
             entry = self._find(key)
             if entry is None:
@@ -276,14 +276,14 @@ class LoadingCache:
         factor = 1.0
         if self._spread and 0 < span < math.inf:
             factor += self._spread * (2 * self._rng() - 1)
-        now = self._clock.read()
+        now = self._clock._read()
         cost = 0.0 if started is None else now - started
         expires = now + span * factor
         return Envelope(value, VALUE, now, expires, min(expires, now + self._refresh_after * factor), cost)
 
     def _wrap_nothing(self, found: bool, keep: bool, started: float, /) -> Envelope:
         """An envelope that says that there is no such thing, or, `found`, that it is None; to `keep` or not."""
-        now = self._clock.read()
+        now = self._clock._read()
         expires = now + (self._negative if keep else 0)
         return Envelope(None, NOTHING if found else NOT_FOUND, now, expires, expires, now - started)
 
@@ -316,7 +316,7 @@ class LoadingCache:
     def _begin(self, key: Any, load: Load, old: Envelope | None) -> tuple[bool, Any]:
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
-        now = self._clock.read()
+        now = self._clock._read()
         store = self._store
         with store._lock:
             try:
@@ -363,7 +363,7 @@ class LoadingCache:
         """
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
-        now = self._clock.read()
+        now = self._clock._read()
         store = self._store
         stand_in = None
         try:
@@ -386,7 +386,7 @@ class LoadingCache:
 
     def _postpone(self, envelope: Envelope, /) -> None:
         """Give back a claim that could not be followed: the next one may be made after `throttle`."""
-        now = self._clock.read()
+        now = self._clock._read()
         with self._store._lock:
             if envelope._state == REFRESHING:
                 self._counters["refreshes"] -= 1
@@ -397,11 +397,11 @@ class LoadingCache:
 
     def _now(self) -> float:
         """The time, in the unit of the timer."""
-        return self._clock.read()
+        return self._clock._read()
 
     def _inside(self) -> TTLCache:
         """The cache of envelopes, its clock at the present."""
-        self._clock.read()
+        self._clock._read()
         return self._store
 
     def _counts(self, reset: bool = False, /) -> tuple[int, ...]:
