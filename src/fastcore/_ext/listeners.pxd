@@ -4,7 +4,7 @@ cdef class Listeners:
     cdef readonly object on_removal
     cdef readonly object on_eviction
     cdef bint weak                  # values are weak references
-    cdef object gate                # held while `on_eviction` runs
+    cdef object gate                # held while `on_eviction` runs; else None
     cdef unsigned long teller       # the thread in which it runs; 0: none
     cdef list errors                # what it raised, to be logged after the section
     cdef readonly list nothing      # stands for the entries of the cache meanwhile

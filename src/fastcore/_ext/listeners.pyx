@@ -12,6 +12,7 @@ locks of their own. While a listener runs no invariant of the cache is broken.
 """
 
 from threading import Lock
+from time import sleep
 
 from fastcore.errors import ReentrancyError
 
@@ -29,7 +30,6 @@ cdef class Listeners:
         self.on_removal = on_removal
         self.on_eviction = on_eviction
         self.weak = weak
-        self.gate = Lock()
         self.errors = []
         self.nothing = []
 
@@ -45,27 +45,37 @@ cdef class Listeners:
     cdef int announce(self, list gone) except -1:
         """Call `on_eviction`. In the section of the cache, which looks empty meanwhile."""
         cdef Py_ssize_t i
+        cdef object gate
         self.teller = PyThread_get_thread_ident()
         try:
-            # Others may hold the gate for a moment; whoever comes to the cache now waits there.
-            with self.gate:
-                for i in range(0, len(gone), 3):
-                    if is_automatic(gone[i + 2]):
-                        value = gone[i + 1]() if self.weak else gone[i + 1]
-                        try:
-                            self.on_eviction(gone[i], value, gone[i + 2])
-                        except Exception as error:
-                            self.errors.append(error)
+            # One of its own for each call: those whom it lets go do not get in the way of the next.
+            gate = Lock()
+            with gate:
+                self.gate = gate
+                try:
+                    for i in range(0, len(gone), 3):
+                        if is_automatic(gone[i + 2]):
+                            value = gone[i + 1]() if self.weak else gone[i + 1]
+                            try:
+                                self.on_eviction(gone[i], value, gone[i + 2])
+                            except Exception as error:
+                                self.errors.append(error)
+                finally:
+                    self.gate = None
         finally:
             self.teller = 0
         return 0
 
     cdef int wait(self, object cache) except -1:
-        """Return when no `on_eviction` runs; ReentrancyError in the thread that runs it."""
+        """Return when `on_eviction` may have ended; ReentrancyError in the thread that runs it."""
+        cdef object gate = self.gate
         if self.teller == PyThread_get_thread_ident():
             raise ReentrancyError(f"on_eviction of this {type(cache).__name__} called it; use on_removal for that")
-        with self.gate:
-            pass
+        if gate is None:
+            sleep(0)    # it is just about to begin, or has just ended
+        else:
+            with gate:
+                pass
         return 0
 
     cdef int notify(self, list gone) except -1:
