@@ -5,6 +5,9 @@ User code can run where diff.pyx says, in hashing and comparing the keys of the 
 is held between the steps but references.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint64_t
+
 from collections.abc import Mapping
 from itertools import compress
 from typing import Any, NamedTuple
@@ -90,7 +93,7 @@ def plan(
 
 
 cdef object agreed(object current, object desired, object fingerprints):
-    """The plan by fingerprints alone: arrays are compared, and keys picked by masks."""
+    """The plan by fingerprints alone: arrays are compared, and keys picked."""
     import numpy
 
     of_current, of_desired = fingerprints
@@ -105,18 +108,32 @@ cdef object agreed(object current, object desired, object fingerprints):
         same = of_current == of_desired
         update = [wanted[i] for i in numpy.flatnonzero(~same).tolist()]
         return Plan([], update, [], list(compress(wanted, same.tolist())) if update else wanted)
-    stay, known = list(map(desired.__contains__, here)), list(map(current.__contains__, wanted))
-    there = numpy.array(known, dtype=bool)
-    mine, theirs = list(compress(here, stay)), list(compress(wanted, known))
-    if mine == theirs:
-        old = of_current[numpy.array(stay, dtype=bool)]
-    else:
-        place = dict(zip(here, range(len(here)), strict=True))
-        old = of_current[numpy.fromiter(map(place.__getitem__, theirs), dtype=numpy.int64, count=len(theirs))]
-    same = old == of_desired[there]
-    return Plan(
-        list(compress(wanted, (~there).tolist())),
-        list(compress(theirs, (~same).tolist())),
-        list(compress(here, (~numpy.array(stay, dtype=bool)).tolist())),
-        list(compress(theirs, same.tolist())),
-    )
+    return matched(here, wanted, numpy.ascontiguousarray(of_current), numpy.ascontiguousarray(of_desired))
+
+
+cdef object matched(list here, list wanted, object of_current, object of_desired):
+    """As `agreed` where keys came, went or moved: each is looked up once."""
+    cdef dict place = {}
+    cdef list create = [], update = [], unchanged = []
+    cdef Py_buffer mine, theirs
+    cdef Py_ssize_t i
+    for i in range(len(here)):
+        place[here[i]] = i
+    PyObject_GetBuffer(of_current, &mine, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(of_desired, &theirs, PyBUF_SIMPLE)
+        try:
+            for i in range(len(wanted)):
+                key = wanted[i]
+                at = place.pop(key, None)
+                if at is None:
+                    create.append(key)
+                elif (<uint64_t *>mine.buf)[<Py_ssize_t>at] == (<uint64_t *>theirs.buf)[i]:
+                    unchanged.append(key)
+                else:
+                    update.append(key)
+        finally:
+            PyBuffer_Release(&theirs)
+    finally:
+        PyBuffer_Release(&mine)
+    return Plan(create, update, list(place), unchanged)     # what was not asked for is left, in its order
