@@ -84,7 +84,6 @@ def workloads() -> Iterator[tuple[str, list[int], tuple[int, ...]]]:
     yield "zipf", popular, (500, 2500, 10_000)
     yield "zipf and scans", list(with_scans(popular, length=5000, every=10_000)), (500, 2500, 10_000)
     yield "zipf in a loop of scans", list(with_scans(zipf(5000, 100_000), length=1000, every=500)), (500, 2500)
-    yield "cloudphysics", trace("cloudphysics"), (500, 2500, 10_000)
     yield "glimpse", trace("glimpse"), (250, 1000)
 
 

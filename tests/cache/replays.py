@@ -1,4 +1,4 @@
-"""Recorded requests, and how to play them to a cache."""
+"""Requests, recorded and drawn, and how to play them to a cache."""
 
 import functools
 import lzma
@@ -20,6 +20,27 @@ def trace(name: str) -> list[int]:
             requests.append(previous)
             number = shift = 0
     return requests
+
+
+@functools.cache
+def popular_and_scans(count: int = 120_000) -> list[int]:
+    """Keys below 2**17, each asked for in proportion to 1 / key, and after 1,000 of them 300 that never come again.
+
+    Drawn in integers by a generator of its own (Knuth's MMIX), so that it is the same on every machine for ever.
+    """
+    requests: list[int] = []
+    state = fresh = 1 << 32
+    for i in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) & (2**64 - 1)
+        octave = (state >> 59) * 17 >> 5
+        requests.append((1 << octave) + ((state >> 20) & ((1 << octave) - 1)))
+        if i % 1000 == 999:
+            requests.extend(range(fresh, fresh + 300))
+            fresh += 300
+    return requests
+
+
+REQUESTS = {"glimpse": lambda: trace("glimpse"), "popular and scans": popular_and_scans}
 
 
 def misses(cache: Any, requests: list[int]) -> int:

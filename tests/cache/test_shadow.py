@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.replays import misses, trace
+from cache.replays import misses, popular_and_scans, trace
 from fastcore._ext import s3fifo as ext_s3fifo
 from fastcore._py import s3fifo as py_s3fifo
 from fastcore.testing.clock import VirtualClock
@@ -44,9 +44,9 @@ def test_a_small_cache_is_watched_in_whole(caches, kind, size):
     assert {row.requests for row in rows} == {len(requests)}
 
 
-def test_a_recorded_trace_to_two_points(caches):
+def test_a_sample_is_right_to_two_points(caches):
     """Error against exact replays, 512 keys in the sample of the size: docs/cache.md promises 2 points."""
-    requests, size = trace("cloudphysics")[:60_000], 5000
+    requests, size = popular_and_scans()[:60_000], 5000
     cache = caches.LRUCache(size)
     shadow = cache.shadow()
     assert shadow.rate == 512 / size
