@@ -24,9 +24,10 @@ PAGES = {
         "TTL set existing",
         "TTL set + evict",
         "S3-FIFO get hit",
+        "S3-FIFO set + evict",
         "@cached hit",
     ],
-    "ratelimit": ["token bucket allow", "keyed bucket allow, 10,000 keys"],
+    "ratelimit": ["token bucket allow", "keyed bucket allow, 10,000 keys", "token bucket in Redis, a round trip"],
     "breaker": [
         "breaker around a no-op, call",
         "breaker around a no-op, decorated",
@@ -40,6 +41,13 @@ PAGES = {
         "fingerprint, 32 KB",
     ],
     "queue": ["queue add + get + done", "queue add + await aget + done"],
+    "cimport": [
+        "token bucket allow, from C",
+        "cache get hit, from C",
+        "breaker allow + success, from C",
+        "pool acquire + release, from C",
+        "queue add + get + done, from C",
+    ],
     "memory": [
         "LRU bytes an entry, 1 M",
         "TTL bytes an entry, 1 M",

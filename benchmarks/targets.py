@@ -35,6 +35,7 @@ TARGETS = (
     Target("LRU collector pass, 1 M", 10, "ms"),
     Target("TTL bytes an entry, 1 M", 56, "bytes"),
     Target("TTL collector pass, 1 M", 10, "ms"),
+    Target("S3-FIFO c[k] hit", 1.2, "fastcore LRU"),
     Target("S3-FIFO get hit", 1.2, "fastcore LRU"),
     Target("@cached hit", 1.2, "functools.lru_cache"),
     Target("token bucket allow", 2.5, "x"),

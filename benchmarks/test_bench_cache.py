@@ -44,16 +44,11 @@ METHODS = {
 }
 
 
-def rows(what: str, makers: dict[str, Any], target: str = "") -> Any:
-    """One benchmark for each implementation; the target stands in our row."""
+def rows(what: str, makers: dict[str, Any]) -> Any:
+    """One benchmark for each implementation."""
     return pytest.mark.parametrize(
         "make",
-        [
-            pytest.param(
-                make, id=name, marks=pytest.mark.subject(what, name, target=target if name == "fastcore" else "")
-            )
-            for name, make in makers.items()
-        ],
+        [pytest.param(make, id=name, marks=pytest.mark.subject(what, name)) for name, make in makers.items()],
     )
 
 
@@ -102,7 +97,7 @@ def evictions(benchmark: Any, make: Any) -> None:
     per_call(benchmark, fill)
 
 
-@rows("LRU c[k] hit", LRU | DICT, target="1.0 x")
+@rows("LRU c[k] hit", LRU | DICT)
 def test_lru_getitem(benchmark: Any, make: Any) -> None:
     cache = full(make)
 
@@ -113,32 +108,32 @@ def test_lru_getitem(benchmark: Any, make: Any) -> None:
     per_call(benchmark, hits)
 
 
-@rows("LRU get hit", LRU | DICT | METHODS, target="1.6 x")
+@rows("LRU get hit", LRU | DICT | METHODS)
 def test_lru_get(benchmark: Any, make: Any) -> None:
     get_hits(benchmark, make)
 
 
-@rows("LRU set existing", LRU | DICT, target="1.0 x")
+@rows("LRU set existing", LRU | DICT)
 def test_lru_set(benchmark: Any, make: Any) -> None:
     sets(benchmark, make)
 
 
-@rows("LRU set + evict", LRU, target="2.5 x")
+@rows("LRU set + evict", LRU)
 def test_lru_evict(benchmark: Any, make: Any) -> None:
     evictions(benchmark, make)
 
 
-@rows("TTL get hit", TTL, target="2.7 x")
+@rows("TTL get hit", TTL)
 def test_ttl_get(benchmark: Any, make: Any) -> None:
     get_hits(benchmark, make)
 
 
-@rows("TTL set existing", TTL, target="cachebox / 2")
+@rows("TTL set existing", TTL)
 def test_ttl_set(benchmark: Any, make: Any) -> None:
     sets(benchmark, make)
 
 
-@rows("TTL set + evict", TTL, target="cachebox / 2")
+@rows("TTL set + evict", TTL)
 def test_ttl_evict(benchmark: Any, make: Any) -> None:
     evictions(benchmark, make)
 
@@ -156,7 +151,7 @@ DECORATORS = {
 }
 
 
-@rows("@cached hit", DECORATORS, target="lru_cache x 1.2")
+@rows("@cached hit", DECORATORS)
 def test_decorator(benchmark: Any, make: Any) -> None:
     function = make()
     for key in KEYS:

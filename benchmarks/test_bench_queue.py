@@ -54,7 +54,7 @@ def test_turn_of_the_standard_library(benchmark: Any, kind: Any) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        pytest.param(ext, marks=pytest.mark.subject(TURN, "fastcore", target="<= 140 ns")),
+        pytest.param(ext, marks=pytest.mark.subject(TURN, "fastcore")),
         pytest.param(py, marks=pytest.mark.subject(TURN, "fastcore twin")),
     ],
 )

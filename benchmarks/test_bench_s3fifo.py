@@ -18,7 +18,7 @@ OURS = {
 THEINE = {"theine": METHODS["theine"]}
 
 
-@rows("S3-FIFO c[k] hit", OURS, target="LRU x 1.2")
+@rows("S3-FIFO c[k] hit", OURS)
 def test_s3fifo_getitem(benchmark: Any, make: Any) -> None:
     cache = full(make)
 
@@ -29,7 +29,7 @@ def test_s3fifo_getitem(benchmark: Any, make: Any) -> None:
     per_call(benchmark, hits)
 
 
-@rows("S3-FIFO get hit", OURS | THEINE, target="LRU x 1.2")
+@rows("S3-FIFO get hit", OURS | THEINE)
 def test_s3fifo_get(benchmark: Any, make: Any) -> None:
     get_hits(benchmark, make)
 
