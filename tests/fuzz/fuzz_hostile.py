@@ -82,7 +82,7 @@ def take_all(iterable: Any) -> None:
 
 def load(cache: Any, key: Any, value: Any) -> None:
     mine = lru.Load()
-    found, current = cache._begin_load(key, mine)
+    current = cache._begin_load(key, mine)[1]
     if current is mine:
         cache._end_load(key, mine, value)
 

@@ -1,4 +1,6 @@
-"""Uses each primitive 1,000 times and prints what that left behind, on the twin that FASTCORE_PURE asks for.
+"""Uses each primitive 1,000 times and prints what that left behind: usage: leaks.py [TIMES]
+
+On the twin that FASTCORE_PURE asks for.
 
 A line of JSON a scenario: its name, and by how much references (on a debug interpreter), blocks of Python's allocator
 and bytes of the C library's heap (on glibc) grew. What grows by less than a tenth of one a round is no leak; what grows
@@ -22,7 +24,7 @@ from fastcore.cache import LRUCache, TTLCache, cached, cachedmethod
 from fastcore.errors import FastcoreError
 from fastcore.testing.clock import VirtualClock
 
-WARM_UP, ROUNDS, CHANCES = 200, 1000, 3
+ROUNDS, CHANCES = 1000, 3
 BYTES = 16  # the smallest block of a C library
 KINDS = ("references", "blocks", "bytes")
 
@@ -420,26 +422,27 @@ def arrays() -> None:
 SCENARIOS = (lru, ttl, caches, bucket, keyed, backoff, breaker, registry, pool, queue, diff, patch, fingerprint, arrays)
 
 
-def growth(scenario: Callable[[], object]) -> list[int]:
+def growth(scenario: Callable[[], object], rounds: int) -> list[int]:
     """By how much a scenario's rounds grow what is held."""
     for _ in range(CHANCES):
         before = held()
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             scenario()
         grown = [now - then for then, now in zip(before, held(), strict=True)]
         if scenario is arrays:
             grown[0] = 0
-        if max(grown[:2]) < ROUNDS // 10 and grown[2] < BYTES * ROUNDS:
+        if max(grown[:2]) < rounds // 10 and grown[2] < BYTES * rounds:
             break
     return grown
 
 
 def main() -> None:
     logging.disable()
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     for scenario in SCENARIOS:
-        for _ in range(WARM_UP):
+        for _ in range(rounds // 5):
             scenario()
-        grown = growth(scenario)
+        grown = growth(scenario, rounds)
         print(json.dumps({"scenario": scenario.__name__, **dict(zip(KINDS, grown, strict=True))}), flush=True)
 
 
