@@ -54,6 +54,7 @@ lint: $(STAMP) ## formatting, style, Cython, layers, spelling, workflows
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 	$(BIN)/python .ci/wheel_matrix.py
+	$(BIN)/python .ci/semantics.py --check
 
 types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the public surface
 	$(BIN)/mypy
