@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from fastcore.errors import NotFound
+
 ACTIONS = {
     "insert": lambda cache, n: cache.set(n, n),
     "insert many": lambda cache, n: [cache.set((n, i), i) for i in range(20)],
@@ -50,6 +52,10 @@ def world(action, cache_of, limit=400):
         def __eq__(self, other):
             act()
             return isinstance(other, Key) and self.n == other.n
+
+        def __del__(self):
+            if action != "raise":
+                act()
 
     class Value:
         def __del__(self):
@@ -296,3 +302,108 @@ def test_a_comparison_that_leaves_no_room(make, weigh, there):
     cache.resize(4)
     assert cache.set("a", 1)
     assert cache._check() == ["a"]
+
+
+OPERATIONS = {
+    "get": lambda cache, key: cache.get(key),
+    "subscript": lambda cache, key: cache[key],
+    "peek": lambda cache, key: cache.peek(key),
+    "contains": lambda cache, key: key in cache,
+    "set": lambda cache, key: cache.set(key, "new"),
+    "assign": lambda cache, key: cache.__setitem__(key, "new"),
+    "setdefault": lambda cache, key: cache.setdefault(key, "new"),
+    "pop": lambda cache, key: cache.pop(key, None),
+    "delete": lambda cache, key: cache.__delitem__(key),
+    "invalidate": lambda cache, key: cache.invalidate(key),
+    "load": lambda cache, key: cache.get_or_load(key, lambda: "new"),
+    "load many": lambda cache, key: cache.get_many([key], lambda keys: dict.fromkeys(keys, "new")),
+}
+
+
+def dying(cache, last_act):
+    """A type of keys that are all in one bucket: the first to be compared while `bombs` are armed removes itself, and
+    does `last_act` when the search lets go of it."""
+
+    class Key:
+        bombs = []  # noqa: RUF012 - one list for all
+
+        def __init__(self, n):
+            self.n = n
+            self.armed = False
+
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            for key in (self, other):
+                if Key.bombs and Key.bombs[0] is key:
+                    Key.bombs.clear()
+                    key.armed = True
+                    cache.invalidate(key)
+            return self.n == other.n
+
+        def __del__(self):
+            if self.armed:
+                last_act(cache, Key)
+
+    return Key
+
+
+def absent(key):
+    raise NotFound(key)
+
+
+def clear(cache, key):
+    cache.invalidate_all()
+
+
+def replace(cache, key):
+    cache.invalidate_all()
+    for n in range(6, 9):
+        cache[key(n)] = "other"
+
+
+def add(cache, key):
+    cache[key(2)] = "other"
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"),
+    [
+        (kind, operation)
+        for kind in ("LRUCache", "TTLCache", "S3FIFOCache", "LoadingCache", "tagged", "told")
+        for operation in OPERATIONS
+        if kind != "LoadingCache" or operation not in ("setdefault", "pop")
+    ],
+)
+@pytest.mark.parametrize("last_act", [clear, replace, add], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_key_that_dies_at_the_end_of_a_search(caches, loading, kind, operation, last_act, there):
+    """CA13: the search was the last to hold a key that it had rejected, and the key changes the cache when it goes."""
+    if kind == "LoadingCache":
+        cache = loading(10, absent, ttl=60)
+    elif kind == "told":
+        cache = caches.LRUCache(10, on_removal=lambda *gone: None, on_eviction=lambda *gone: None)
+    else:
+        cache = caches.TTLCache(10, 60) if kind == "TTLCache" else getattr(caches, kind, caches.LRUCache)(10)
+    key = dying(cache, last_act)
+    terms = {"tags": ["all"]} if kind == "tagged" else {}
+    bomb = key(1)
+    cache.set(bomb, "old", **terms)
+    cache.set(key(2 if there else 3), "old", **terms)
+    key.bombs.append(bomb)
+    del bomb
+    try:
+        OPERATIONS[operation](cache, key(2))
+    except KeyError:
+        pass
+    assert not key.bombs
+    inner = cache._inside() if kind == "LoadingCache" else cache
+    keys = [k.n for k in inner._check()]
+    assert len(keys) == len(set(keys)) == len(cache)
+    if operation in ("set", "assign", "setdefault", "load", "load many"):
+        assert cache.peek(key(2)) in (("other", "new") if last_act is add else ("new",))
+    elif operation in ("pop", "delete", "invalidate"):
+        assert 2 not in keys
+    else:
+        assert (cache.peek(key(2)) is not None) == (last_act is add)

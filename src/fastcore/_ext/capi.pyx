@@ -18,7 +18,7 @@ from fastcore._ext.pool cimport _Pool as PoolBase
 from fastcore._ext.queue cimport WorkQueue as Queue
 from fastcore._ext.requests cimport SAME_PRIORITY, own, to_ns
 from fastcore._ext.s3fifo cimport S3FIFOCache
-from fastcore._ext.slots cimport QUIET, READS, find, hash_of, seen, touch, value_at
+from fastcore._ext.slots cimport LENDS, QUIET, READS, find, hash_of, seen, touch, value_at
 from fastcore._ext.ttl cimport TTLCache
 
 from fastcore.errors import CircuitOpenError
@@ -42,7 +42,7 @@ cdef object cache_get(LRUCache cache, object key, object default):
     if cache is None:
         refuse("LRUCache")
     entries = <Cache><object>cache
-    if entries.flags & READS:
+    if entries.flags & (READS | LENDS):
         return entries.get(key, default)
     if isinstance(entries, S3FIFOCache):
         value = (<S3FIFOCache>entries).read(key, &found)

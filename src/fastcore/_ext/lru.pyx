@@ -22,7 +22,7 @@ from fastcore._ext.ring cimport FREE, PyMem_Free, ROOTS, Table, table_close, tab
 from fastcore._ext.slots cimport (
     ABSENT, COPIER, COPIES_IN, COPIES_OUT, Counters, DEATHS, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load,
     OPTIONS, QUIET, READS, RESTORE, SPECIAL, LENDS, STRICT, TAGGED, WEAK, WEIGHS, WRITES, drop, exceeds, find,
-    finish, hash_of, locate_value, held, key_at, lend, locate_value, no_items, seen, store, touch, trash_for,
+    finish, hash_of, held, key_at, lend, live, locate_value, no_items, seen, store, touch, trash_for,
     value_at
 )
 
@@ -67,10 +67,9 @@ cdef class CacheIterator:
             if cache.changes != self.changes:
                 raise RuntimeError("cache changed during iteration")
             while not found and self.slot < cache.table.used:
-                if cache.table.slots[self.slot].prev != FREE and not cache.dead(self.slot, now):
+                if cache.table.slots[self.slot].prev != FREE:
                     key = key_at(cache, self.slot)
-                    value = held(cache, self.slot)
-                    found = value is not None or not cache.flags & WEAK
+                    value = live(cache, self.slot, now, &found)
                 self.slot += 1
         if not found:
             with cython.critical_section(self):
@@ -130,6 +129,7 @@ cdef class LRUCache(Slots):
         cdef type own = self.compiled_type(), cls = type(self)
         cdef unsigned int flags = 0
         cdef uint64_t most
+        cdef object given = maxsize
         if not limit >= 0:
             raise ValueError(f"maxsize must be non-negative, got {maxsize!r}")
         if cls is not own:
@@ -150,8 +150,9 @@ cdef class LRUCache(Slots):
         with cython.critical_section(self):
             self.flags = flags | self.flags & TAGGED
             self.fractions = False
-            self.hooks[GETSIZEOF] = getsizeof
-            self.maxsize_given = maxsize
+            # What an earlier call of the constructor left goes when this returns.
+            getsizeof, self.hooks[GETSIZEOF] = self.hooks[GETSIZEOF], getsizeof
+            given, self.maxsize_given = self.maxsize_given, given
             self.limit = limit
             self.most = most
             self.side = ROOTS
@@ -343,9 +344,8 @@ cdef class LRUCache(Slots):
         self.read_clock(&now)
         with cython.critical_section(self):
             slot = find(self, key, hash_of(key))
-            if slot and not self.dead(<uint32_t>slot, now):
-                value = held(self, <uint32_t>slot)
-                found = value is not None or not self.flags & WEAK
+            if slot:
+                value = live(self, <uint32_t>slot, now, &found)
         return lend(self, value) if found else default
 
     def __contains__(self, key):
@@ -675,8 +675,10 @@ cdef class LRUCache(Slots):
                 entries = []
                 for root in range(<uint32_t>ROOTS):
                     slot = self.table.slots[root].next
-                    while slot != root and version == self.table.version:
+                    while slot != root:
                         entries.append(self.snapshot(slot, now))
+                        if version != self.table.version:
+                            break
                         slot = self.table.slots[slot].next
             self.announce(trash)
         finish(self, trash)
@@ -757,6 +759,7 @@ cdef class LRUCache(Slots):
             self.intact()
             try:
                 while True:
+                    current = None      # here: no drop may come between the entry of a load and its version
                     current = self.flights.setdefault(key, load)
                     self.flight_version += 1
                     if current is load:
@@ -768,9 +771,8 @@ cdef class LRUCache(Slots):
                     self.retire(key, current)
                 # Registered first: a load that ends now was either joined above or has stored what is found here.
                 slot = find(self, key, hash_of(key)) if current is load else 0
-                if slot and not self.dead(<uint32_t>slot, now):
-                    value = held(self, <uint32_t>slot)
-                    found = value is not None or not self.flags & WEAK
+                if slot:
+                    value = live(self, <uint32_t>slot, now, &found)
                 if found:
                     (<Load>load).fenced = True
                     self.retire(key, load)

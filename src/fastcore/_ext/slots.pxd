@@ -221,6 +221,13 @@ cdef inline object held(Slots self, uint32_t slot):
     return value_at(self, slot)() if self.flags & WEAK else value_at(self, slot)
 
 
+cdef inline object live(Slots self, uint32_t slot, uint64_t now, bint *found):
+    """The value in `slot`, and whether it is alive at `now`; to be dropped after the section."""
+    cdef object value = held(self, slot)    # first: `dead` must not let go of the last reference
+    found[0] = not self.dead(slot, now)
+    return value
+
+
 cdef inline int locate_value(object reference, uint32_t slot) except -1:
     """Tell a weak reference where it lies."""
     reference.slot = slot
@@ -274,11 +281,11 @@ cdef inline int64_t store(Slots self, object key, object value, uint32_t hash, G
     """As `put` for the common case: plain entries, some fit, and no load is in flight; 0 if it is another."""
     cdef Slot *slots
     cdef uint32_t slot
-    if self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights) or self.sampler is not None:
+    if PyDict_GET_SIZE(<PyObject *>self.flights) or self.sampler is not None:
         return 0
     slot = <uint32_t>find(self, key, hash)
-    if not self.most or PyDict_GET_SIZE(<PyObject *>self.flights):
-        return 0    # a comparison may have resized the cache, or begun a load
+    if not self.most or self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
+        return 0    # a comparison may have resized the cache, tagged an entry, or begun a load
     if not slot:
         return enter(self, key, value, hash, gone)
     hold(self, value)

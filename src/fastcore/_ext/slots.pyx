@@ -5,9 +5,10 @@
 orders it by use, a Python list owns its key and value, so that the collector sees them and walks them quickly.
 
 User code may run at: the hash of a key, which callers take first; the comparison of keys in `search` and in the dict of
-loads; the drop of displaced keys and values, which callers do after their critical section. What `search` and `locate`
-answer is true after the last comparison; from there to the end of the critical section nothing allocates a container or
-drops a reference, so no user code sees or disturbs a half-done step.
+loads; the drop of displaced keys and values, which callers do after their critical section, and of keys that vanish
+while `search` holds them. What `search` and `locate` answer is true after the last comparison and the last drop; from
+there to the end of the critical section nothing allocates a container or drops a last reference, so no user code sees
+or disturbs a half-done step.
 
 As long as no key or value can be part of a cycle the collector does not walk the list at all (`collector.pxd`).
 
@@ -112,41 +113,52 @@ cdef class Slots:
     cdef int64_t search(self, object key, uint32_t hash) except -1:
         """As `find`, for keys that are equal without being identical, and when the collector took the lists.
 
-        A comparison may change the cache. One that says no is not repeated when the search starts over, so the search
-        ends after as many comparisons as there are keys with this hash.
+        A comparison may change the cache. One that says no is not repeated when the search starts over: the key is
+        held until the search has an answer, and so known again. Those that were removed meanwhile die here, and if that
+        changes the cache too, the search starts over once more. So it ends after as many comparisons as there are keys
+        with this hash, times the number of those that die.
         """
         cdef Table *t = &self.table
-        cdef uint32_t pos, cell, slot
+        cdef uint32_t pos, cell, slot = 0
         cdef uint64_t version
         cdef list rejected = None
-        cdef object candidate
-        cdef bint equal
+        cdef object candidate = None
+        cdef bint equal, changed
         while True:
             if PyList_GET_SIZE(self.items) < 2 * <Py_ssize_t>t.used:
                 self.intact()
+            version = t.version
+            changed = False
             pos = table_home(t, hash)
             while True:
                 cell = t.cells[pos]
-                if cell == 0:
-                    return 0
                 slot = cell & ((<uint32_t>1 << t.width) - 1)
+                if cell == 0:
+                    break
                 if t.slots[slot].hash == hash:
                     candidate = key_at(self, slot)
                     if candidate is key or same_tuples(candidate, key):
-                        return slot
+                        break
                     if rejected is None or not is_among(rejected, candidate):
-                        version = t.version
                         equal = PyObject_RichCompareBool(candidate, key, Py_EQ)
+                        changed = version != t.version
                         if equal:
-                            if version == t.version or self.holds(slot, candidate):
-                                return slot
+                            changed = changed and not self.holds(slot, candidate)
                             break
-                        if version != t.version:
+                        if changed:
                             if rejected is None:
                                 rejected = []
                             rejected.append(candidate)
                             break
                 pos = (pos + 1) & ((<uint32_t>1 << t.bits) - 1)
+            if not changed:
+                if rejected is None:
+                    return slot     # `candidate` is in the cache, so its drop runs nothing
+                version = t.version
+                candidate = rejected = None
+                if version == t.version and PyList_GET_SIZE(self.items) >= 2 * <Py_ssize_t>t.used:
+                    return slot
+            candidate = None        # before the search starts over: its drop may change the cache
 
     cdef bint holds(self, uint32_t slot, object key) noexcept:
         """Whether `slot` is in use and holds this very key."""
@@ -296,14 +308,17 @@ cdef class Slots:
         cdef uint32_t slot = <uint32_t>locate(self, key, hash, &flight)
         cdef bint dead
         cdef str cause = "explicit"
+        cdef object value = None
         unseen(self, hash)
         if flight != NULL:
             (<Load>flight).fenced = True
         if not slot:
             return 0
+        if self.flags & WEAK:
+            value = held(self, slot)    # to the end, so that nothing on the way lets go of the last reference
         dead = self.dead(slot, now)
         if dead:
-            cause = "collected" if self.flags & WEAK and held(self, slot) is None else "expired"
+            cause = "collected" if self.flags & WEAK and value is None else "expired"
         self.detach(slot, gone)
         if trash is not None:
             note(trash, <object>gone.key, <object>gone.value, cause)
@@ -338,8 +353,8 @@ cdef class Slots:
 
     cdef int tag(self, uint32_t slot, Load load) except -1:
         """Give an entry that has just been stored the tags of its load."""
-        if self.flags & TAGGED:     # unless all was cleared away meanwhile
-            self.tags.attach(slot, load.tags, load.fresh)
+        self.flags |= TAGGED        # again: all may have been cleared away meanwhile
+        self.tags.attach(slot, load.tags, load.fresh)
         return 0
 
     cdef int announce(self, list gone) except -1:

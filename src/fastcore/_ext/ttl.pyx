@@ -87,7 +87,7 @@ cdef class TTLCache(LRUCache):
     def __init__(self, maxsize, ttl, timer=None, getsizeof=None, *, jitter=0.0, touch="write", rng=None, **options):
         cdef double spread = jitter
         cdef Span span = [False, False, 0, 0]
-        cdef object default_timer = monotonic, default_rng = random.random
+        cdef object default_timer = monotonic, default_rng = random.random, given = ttl
         if not 0 <= spread < 1:
             raise ValueError(f"jitter must be at least 0 and less than 1, got {jitter!r}")
         if touch not in ("write", "access"):
@@ -97,15 +97,16 @@ cdef class TTLCache(LRUCache):
         with cython.critical_section(self):
             self.injected = timer is not None and timer is not default_timer
             self.domain = INTEGERS if self.injected else NANOSECONDS
-            self.hooks[TIMER] = default_timer if timer is None else timer
-            self.hooks[RNG] = default_rng if rng is None else rng
+            # What an earlier call left goes when this returns.
+            timer, self.hooks[TIMER] = self.hooks[TIMER], default_timer if timer is None else timer
+            rng, self.hooks[RNG] = self.hooks[RNG], default_rng if rng is None else rng
             self.latest = 0
             memset(&self.wheel, 0, sizeof(self.wheel))
             self.spread = spread
             if self.injected or spread:
                 self.flags |= ASKS
             self.extends = touch == "access"
-            self.ttl_given = ttl
+            given, self.ttl_given = self.ttl_given, given
         self.parse(ttl, &self.span)
         self.equip(options)
 

@@ -21,7 +21,6 @@ from fastcore._py.listeners import Gone, Listeners, Section
 from fastcore._py.tags import Tags, exact
 
 QUIET, STRICT, ABSENT, RESTORE = range(4)
-NOTHING: Any = object()
 
 COUNTERS = (
     "hits",
@@ -254,24 +253,35 @@ class LRUCache:
             self._shrink(trash, self._maxsize - 1)
 
     def _find(self, key: Hashable, hash: int) -> Entry | None:
-        """The entry of `key`. What it returns is true when it returns; no key is asked twice in one search."""
+        """The entry of `key`. What it returns is true when it returns."""
         rejected: list[Entry] = []
         while True:
             version = self._version
-            for entry in tuple(self._buckets.get(hash, ())):
-                if entry.key is key:
+            entry = self._search(key, hash, rejected)
+            if entry is not None or version == self._version:
+                # Entries that were removed meanwhile die here, and that may change the cache too.
+                version = self._version
+                rejected.clear()
+                if version == self._version if entry is None else entry.linked:
                     return entry
-                if any(entry is r for r in rejected):
-                    continue
-                equal = bool(entry.key == key)
-                if equal and entry.linked:
-                    return entry
-                if version != self._version:
-                    if not equal:
-                        rejected.append(entry)
-                    break
-            else:
-                return None
+            entry = None
+
+    def _search(self, key: Hashable, hash: int, rejected: list[Entry]) -> Entry | None:
+        """As `_find`, or None because a comparison has changed the cache; no key of `rejected` is asked again."""
+        version = self._version
+        for entry in tuple(self._buckets.get(hash, ())):
+            if entry.key is key:
+                return entry
+            if any(entry is r for r in rejected):
+                continue
+            equal = bool(entry.key == key)
+            if equal and entry.linked:
+                return entry
+            if version != self._version:
+                if not equal:
+                    rejected.append(entry)
+                break
+        return None
 
     def _locate(self, key: Hashable, hash: int) -> tuple[Entry | None, Load | None]:
         """The entry of `key` and its load in flight, both true at the same instant."""
@@ -281,6 +291,7 @@ class LRUCache:
             entry = self._find(key, hash)
             if version == self._flight_version:
                 return entry, flight
+            entry = flight = None  # their drop may change the cache
 
     def _weigh(self, value: object) -> float:
         """The size of `value`; called without the lock."""
@@ -388,8 +399,10 @@ class LRUCache:
             flight.fenced = True
         if entry is None:
             return None
+        value = self._held(entry)  # first, and to the end: nothing on the way may let go of the last reference
         dead = self._dead(entry, now)
-        self._detach(entry, trash, "collected" if self._gone(entry) else "expired" if dead else "explicit")
+        collected = self._weak and value is None
+        self._detach(entry, trash, "collected" if collected else "expired" if dead else "explicit")
         self._changes += 1
         self._counters["expirations" if dead else "removals"] += 1
         return None if dead else entry
@@ -473,8 +486,9 @@ class LRUCache:
         now = self._read_clock()
         with self._lock:
             entry = self._find(key, hash(key))
-            value = NOTHING if entry is None or self._dead(entry, now) else self._held(entry)
-        return default if value is NOTHING else self._lend(value)
+            value = None if entry is None else self._held(entry)  # first: `_dead` is not to drop the last reference
+            found = entry is not None and not self._dead(entry, now)
+        return self._lend(value) if found else default
 
     def __contains__(self, key: Any) -> bool:
         now = self._read_clock()
@@ -742,6 +756,7 @@ class LRUCache:
         with self._lock:
             try:
                 while True:
+                    current = None  # here: no drop may come between the entry of a load and its version
                     current = self._flights.setdefault(key, load)
                     self._flight_version += 1
                     if current is load:
