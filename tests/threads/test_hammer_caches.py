@@ -41,7 +41,13 @@ def queues_weighed(caches: Any) -> Any:
     return caches.S3FIFOCache(40, getsizeof=lambda value: value[1] % 5 + 0.5)
 
 
-@pytest.mark.parametrize("make", [lru, weighed, ttl, extended, ticking, queues, queues_weighed])
+def shadowed(caches: Any) -> Any:
+    cache = caches.LRUCache(12)
+    cache.shadow(rate=1.0)
+    return cache
+
+
+@pytest.mark.parametrize("make", [lru, weighed, ttl, extended, ticking, queues, queues_weighed, shadowed])
 @pytest.mark.parametrize("key_of", [int, str, Key])
 def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
     """CA1, CA13, CA15, CA25: whatever threads do to one cache, it stays whole, and its counters add up."""
@@ -58,8 +64,10 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
         for step in range(rounds):
             key = key_of(chance.randrange(30))
             match chance.randrange(16):
-                case 0 | 1 | 2:
+                case 0 | 1:
                     cache.set(key, (key, step))
+                case 2:
+                    cache.set(key, (key, step), tags=["odd"] if step % 2 else ["even", "all"])
                 case 3:
                     if make is ticking and step > rounds // 2:
                         cache.set(key, (key, step), ttl=20.5)  # from now on time is counted in floats
@@ -86,6 +94,7 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
                 case 13:
                     cache.invalidate(key)
                     cache.invalidate_prefix("1")
+                    cache.invalidate_tag("even")
                 case 14:
                     cache.resize(chance.choice([5, 12, 40]))
                     assert cache.maxsize in (5, 12, 40)
@@ -102,6 +111,50 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
     stats = cache.stats()
     assert stats.insertions == stats.entries + stats.removals + stats.evictions + stats.expirations
     assert cache.get_or_load(key_of(99), lambda: ("loaded", 1)) == ("loaded", 1)  # no load is left behind
+
+
+@pytest.mark.parametrize("make", [lru, ttl, queues])
+def test_cache_listeners(impl: Any, make: Any, scale: int) -> None:
+    """CA25: each entry that goes is told of once, with its cause; one `on_eviction` runs at a time, and alone."""
+    news, evicted = [], []
+    inside = 0
+
+    def on_eviction(key: Any, value: Any, cause: str) -> None:
+        nonlocal inside
+        inside += 1
+        assert inside == 1
+        evicted.append(cause)
+        inside -= 1
+
+    kind = type(make(public(impl)))
+    options = {"on_removal": lambda key, value, cause: news.append(cause), "on_eviction": on_eviction}
+    cache = kind(12, 0.0005, **options) if make is ttl else kind(12, **options)
+    rounds = 2000 * scale
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for step in range(rounds):
+            key = chance.randrange(30)
+            match chance.randrange(8):
+                case 0 | 1 | 2 | 3:
+                    cache.set(key, step, tags=["all"] if step % 3 else ())
+                case 4:
+                    cache.pop(key, None)
+                case 5:
+                    cache.get(key)
+                case 6:
+                    cache.invalidate_tag("all")
+                case 7:
+                    cache.get_or_load(key, lambda step=step: step)
+
+    crew(work)
+    cache._check()
+    stats, told = cache.stats(), Counter(news)
+    assert told["explicit"] == stats.removals
+    assert told["size"] == stats.evictions
+    assert told["expired"] == stats.expirations
+    assert told["replaced"] == stats.updates
+    assert Counter(evicted) == Counter({cause: told[cause] for cause in ("size", "expired") if told[cause]})
 
 
 @pytest.mark.parametrize("make", [lru, ttl])

@@ -8,6 +8,7 @@ import pytest
 from fastcore._ext import buffers as ext_buffers
 from fastcore._ext import pool as ext
 from fastcore.errors import PoolError
+from fastcore.testing.clock import VirtualClock
 from threads.crew import THREADS, crew
 
 
@@ -76,3 +77,31 @@ def test_one_lease_for_all(scale: int) -> None:
         stats = pool.stats()
         assert stats.created + stats.reused == stats.released
         assert stats.double_releases == 0
+
+
+def test_ageing(impl: Any, scale: int) -> None:
+    """PO4: while threads use a pool, others drop what it does not need: nothing is lost, nothing dropped is lent."""
+    clock = VirtualClock()
+    pool = impl.pool.ObjectPool(list, reset=list.clear, max_idle=8, max_idle_time=1.0, clock=clock)
+    rounds = 3000 * scale
+
+    def work(number: int) -> None:
+        for step in range(rounds):
+            if number == 0 and step % 5 == 0:
+                clock.advance(0.3)
+                pool.age()
+            elif number == 1 and step % 50 == 0:
+                pool.trim()
+            else:
+                lent = [pool.acquire() for _ in range(step % 4)]
+                for n, items in enumerate(lent):
+                    items.append(n)
+                    assert items == [n]
+                for items in lent:
+                    pool.release(items)
+
+    crew(work)
+    stats = pool.stats()
+    assert stats.created + stats.reused == stats.released
+    assert stats.idle + stats.dropped_unused + stats.dropped_full == stats.created
+    assert stats.idle == pool.drain()
