@@ -135,7 +135,7 @@ fuzz: ## each of FUZZ_TARGETS for FUZZ_TIME=60 seconds, guided by what the compi
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(FUZZED)/lib:tests $(FUZZED)/venv/bin/python tests/fuzz/run.py \
 			$$target $(FUZZED)/corpus/$$target -artifact_prefix=$(FUZZED)/$$target- -max_total_time=$(FUZZ_TIME) \
 			-max_len=1500 -timeout=60 -rss_limit_mb=4096 >$(FUZZED)/$$target.log 2>&1 \
-		&& echo "$$target: $$(grep -a ' DONE ' $(FUZZED)/$$target.log)" \
+		&& echo "$$target: $$(grep -a '^Done ' $(FUZZED)/$$target.log)" \
 		|| { echo "$$target failed:"; tail -n 60 $(FUZZED)/$$target.log; failed="$$failed $$target"; }; \
 	done; test -z "$$failed"
 
