@@ -1,29 +1,24 @@
-"""What `LoadingCache` does besides reading: loading in threads and in event loops, reloading behind the reader's back.
+"""`LoadingCache`: what a caller can ask of it. How values get into it stands in `_fetching.py`.
 
-The compiled half decides what a read does and keeps the times; see `fastcore._py.loading`. Here its two hooks are
-filled in: `_load` (somebody waits) and `_refresh` (nobody does).
+The compiled half decides what a read does and keeps the times; see `fastcore._py.loading`.
 """
 
-import asyncio
-import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import nullcontext
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from copy import deepcopy
+from functools import partial
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, Unpack
 
 from fastcore._bulk import aload_many, load_many
+from fastcore._fetching import Fetching, LoadingFlight, together
 from fastcore._impl import loading, lru
-from fastcore._loaders import call, is_asynchronous, refuse_awaitable
-from fastcore._reloads import Reloads
-from fastcore._singleflight import ABSENT, Flight, aload, in_loop, load, run, running_loop, start
+from fastcore._options import LoadingOptions
+from fastcore._singleflight import ABSENT, listed
 from fastcore.errors import NotFound
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
-
-LOG = logging.getLogger("fastcore.cache")
 
 
 class Entry(NamedTuple):
@@ -78,33 +73,8 @@ class LoadingStats(NamedTuple):
     maxsize: float
 
 
-class LoadingFlight(Flight):
-    """A load for which an old value may stand in."""
-
-    def fail(self, cache: Any, key: Any, error: BaseException) -> Any:
-        """Tell the cache; the old value if it may still be used, or ABSENT."""
-        failed = isinstance(error, Exception)
-        old = cache._fail_load(key, self, self.background, failed)
-        if failed and (self.background or old is not None):  # the only trace of an error that no caller gets
-            LOG.warning("loading %r failed%s", key, "" if old is None else "; the old value stays", exc_info=error)
-        return ABSENT if old is None else old
-
-    def begin_reload(self, cache: Any, key: Any, envelope: Any) -> bool:
-        """Take up a reload that nobody waits for, unless it is not needed any more."""
-        self.background = True
-        begun = False
-        try:
-            begun = bool(cache._begin_refresh(key, self, envelope))
-            return begun
-        finally:
-            if not begun:
-                self.abandon()
-
-
-class LoadingMethods(Generic[K, V]):
+class LoadingMethods(Fetching, Generic[K, V]):
     """The half of LoadingCache that is written in Python; the other is a twin of `fastcore._py.loading`."""
-
-    _flight_type: ClassVar[Any]
 
     def __init__(
         self,
@@ -124,18 +94,12 @@ class LoadingMethods(Generic[K, V]):
         rng: Callable[[], float] | None = None,
         getsizeof: Callable[[V], float] | None = None,
         policy: Literal["lru", "s3fifo"] = "lru",
+        tags: Callable[[K, V], Iterable[str]] | None = None,
         executor: Executor | None = None,
         refresh_threads: int = 4,
+        **options: Unpack[LoadingOptions],
     ) -> None:
-        for name, given in (("loader", loader), ("bulk_loader", bulk_loader)):
-            if given is not None and not callable(given):
-                raise TypeError(f"{name} must be callable, got {given!r}")
-        self._loader = loader
-        self._bulk_loader = bulk_loader
-        self._cache_none = cache_none
-        self._reloads = Reloads(executor, refresh_threads)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._employ(loader, bulk_loader, cache_none, executor, refresh_threads)
         super().__init__(  # type: ignore[call-arg]
             maxsize,
             ttl,
@@ -149,6 +113,8 @@ class LoadingMethods(Generic[K, V]):
             rng=rng,
             policy=policy,
             getsizeof=None if getsizeof is None else lambda e: 1 if e.negative else getsizeof(e.value),
+            tagger=callable_or_none("tags", tags),
+            **for_envelopes(type(self).__name__, dict(options)),
         )
 
     # -- reading
@@ -162,18 +128,26 @@ class LoadingMethods(Generic[K, V]):
         if envelope is None:
             envelope = await self._aload(key)
         if envelope.found:
-            return envelope.value
+            return self._this._lend(envelope)
         if default is ABSENT:
             raise NotFound(key)
         return default
 
-    def get_or_load(self, key: K, loader: Callable[..., V]) -> V:
-        """As `[]`, with a loader of this call's own, for a reload in the background too."""
-        return self._value(key, self._this._look(key, loader) or self._load(key, loader))  # type: ignore[no-any-return]
+    def get_or_load(self, key: K, loader: Callable[..., V] | None, *, tags: Iterable[str] = ()) -> V:
+        """As `[]`, with a loader and tags of this call's own, for a reload in the background too.
 
-    async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V]) -> V:
-        """As `aget`, with a loader of this call's own, for a reload in the background too."""
-        envelope = self._this._look(key, loader) or await self._aload(key, loader)
+        A load with other tags than these is not waited for.
+        """
+        tags = listed(tags)
+        envelope = self._this._look(key, loader, tags) or self._load(key, loader, tags)
+        return self._value(key, envelope)  # type: ignore[no-any-return]
+
+    async def aget_or_load(
+        self, key: K, loader: Callable[..., Awaitable[V] | V] | None, *, tags: Iterable[str] = ()
+    ) -> V:
+        """As `get_or_load`, in a coroutine."""
+        tags = listed(tags)
+        envelope = self._this._look(key, loader, tags) or await self._aload(key, loader, tags)
         return self._value(key, envelope)  # type: ignore[no-any-return]
 
     def get_entry(self, key: K) -> Entry:
@@ -196,7 +170,7 @@ class LoadingMethods(Generic[K, V]):
             loaded = load_many(self._this, self._flight_type, missing, lambda keys: self._fetch_many(keys, bulk))
         else:
             loaded = {key: self._load(key) for key in missing}
-        return found(answers | loaded)
+        return self._found(answers | loaded)
 
     async def aget_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Any] | None = None) -> dict[K, V]:
         """As `get_many`, in a coroutine; without a bulk loader, the missing are loaded side by side."""
@@ -208,12 +182,12 @@ class LoadingMethods(Generic[K, V]):
             )
         else:
             loaded = dict(zip(missing, await together([self._aload(key) for key in missing]), strict=True))
-        return found(answers | loaded)
+        return self._found(answers | loaded)
 
     def peek(self, key: K, default: D | None = None, /) -> V | D | None:
         """The value that a read would return now without waiting, or `default`; loads and counts nothing."""
         envelope, _ = self._this._peek(key)
-        return default if envelope is None or not envelope.found else envelope.value
+        return default if envelope is None or not envelope.found else self._this._lend(envelope)
 
     def __contains__(self, key: object) -> bool:
         envelope, _ = self._this._peek(key)
@@ -229,10 +203,10 @@ class LoadingMethods(Generic[K, V]):
 
     # -- changing
 
-    def set_many(self, entries: Mapping[K, V] | Iterable[tuple[K, V]], /, *, ttl: Any = ...) -> int:
-        """Store each entry as by `set`; the number of those stored."""
+    def set_many(self, entries: Mapping[K, V] | Iterable[tuple[K, V]], /, **options: Any) -> int:
+        """Store each entry as by `set`, with its options; the number of those stored."""
         pairs = entries.items() if isinstance(entries, Mapping) else entries
-        return sum(self._this.set(key, value, ttl=ttl) for key, value in pairs)
+        return sum(self._this.set(key, value, **options) for key, value in pairs)
 
     def invalidate(self, key: K, /) -> bool:
         """Forget `key`; True if something was remembered. Loads of it under way will not be stored."""
@@ -241,6 +215,10 @@ class LoadingMethods(Generic[K, V]):
     def invalidate_prefix(self, prefix: str | bytes, /) -> int:
         """Forget the str (or bytes) keys that begin with `prefix` and fence their loads; the number forgotten. O(n)."""
         return int(self._this._inside().invalidate_prefix(prefix))
+
+    def invalidate_tag(self, tag: str, /) -> int:
+        """Forget what has `tag`; the number forgotten. Loads that may be of such are not stored. O(forgotten)."""
+        return int(self._this._inside().invalidate_tag(tag))
 
     def invalidate_all(self) -> None:
         """Forget every key; no load that is under way will be stored."""
@@ -272,49 +250,12 @@ class LoadingMethods(Generic[K, V]):
         loads, stores = inner[8:11], inner[3:8]
         return LoadingStats(*self._this._counts(reset), *loads, *stores, *inner[-3:])
 
-    # -- ending
-
-    def close(self, timeout: float | None = None) -> bool:
-        """Stop reloading in the background: cancel its tasks, wait for its threads; False if `timeout` seconds passed.
-
-        Reads and loads go on working, without reloads.
-        """
-        self._closed = True
-        for task in list(self._tasks):
-            in_loop(task.get_loop(), task.cancel)
-        return self._reloads.close(timeout)
-
-    async def aclose(self, timeout: float | None = None) -> bool:
-        """As `close`, and wait for the tasks of this event loop to end."""
-        here = asyncio.get_running_loop()
-        mine = [task for task in self._tasks if task.get_loop() is here]
-        ended = await asyncio.to_thread(self.close, timeout)
-        await asyncio.gather(*mine, return_exceptions=True)
-        return ended
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Any:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
     # -- inner parts
-
-    @property
-    def _this(self) -> Any:
-        """This cache with the methods of its other half, which a type checker does not see from here."""
-        return self
 
     def _value(self, key: Any, envelope: Any) -> Any:
         if not envelope.found:
             raise NotFound(key)
-        return envelope.value
+        return self._this._lend(envelope)
 
     def _entry(self, key: Any, envelope: Any) -> Entry:
         now = self._this._now()
@@ -329,112 +270,9 @@ class LoadingMethods(Generic[K, V]):
         answers = {key: self._this._look(key) for key in dict.fromkeys(keys)}
         return answers, [key for key, envelope in answers.items() if envelope is None]
 
-    def _load(self, key: Any, loader: Callable[..., Any] | None = None) -> Any:
-        """The hook of the other half: the envelope of `key`, loaded now, by this thread or another."""
-        loader = self._loader_for(loader)
-        if loader is None:
-            return self._this._wrap_nothing(False, False, self._this._now())
-        return load(self._this, self._flight_type, key, lambda key: self._fetch(key, loader))
-
-    async def _aload(self, key: Any, loader: Callable[..., Any] | None = None) -> Any:
-        loader = self._loader_for(loader)
-        if loader is None:
-            return self._this._wrap_nothing(False, False, self._this._now())
-        return await aload(self._this, self._flight_type, key, lambda key: self._afetch(key, loader))
-
-    def _refresh(self, key: Any, envelope: Any, loader: Callable[..., Any] | None) -> None:
-        """The hook of the other half: reload `key` in the background; if that cannot be, later."""
-        begun = False
-        try:
-            loader = self._loader_for(loader)
-            if loader is None:
-                pass  # whoever set the value keeps it fresh
-            elif running_loop() is not None:
-                begun = not self._closed and self._start_reload(key, envelope, loader)
-            elif not is_asynchronous(loader):
-                begun = self._reloads.submit(self._reload, key, envelope, loader)
-        except RuntimeError as error:  # the executor is shut down, or no thread can be started
-            LOG.warning("cannot reload %r now: %s", key, error)
-        finally:
-            if not begun:
-                self._this._postpone(envelope)
-
-    def _reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> None:
-        """Runs in a thread of the executor."""
-        flight = self._flight_type()
-        if flight.begin_reload(self, key, envelope):
-            try:
-                run(self._this, flight, key, lambda key: self._fetch(key, loader), nullcontext())
-            except Exception:
-                pass  # logged, and told to those who waited
-
-    def _start_reload(self, key: Any, envelope: Any, loader: Callable[..., Any]) -> bool:
-        """Runs in a thread with an event loop."""
-        flight = self._flight_type()
-        if flight.begin_reload(self, key, envelope):
-            start(self._this, flight, key, lambda key: self._afetch(key, loader), nullcontext())
-            self._tasks.add(flight.task)
-            flight.task.add_done_callback(self._tasks.discard)
-        return True
-
-    def _loader_for(self, loader: Callable[..., Any] | None) -> Callable[..., Any] | None:
-        """A call's own loader, or else the cache's."""
-        if loader is None:
-            loader = self._loader
-        if loader is None and self._bulk_loader is not None:
-            return self._single if is_asynchronous(self._bulk_loader) else self._single_now
-        return loader
-
-    def _single_now(self, key: Any) -> Any:
-        """Load one key by the bulk loader."""
-        answer = self._bulk_loader([key])  # type: ignore[misc]
-        refuse_awaitable(answer, key)
-        return pick(answer, key)
-
-    async def _single(self, key: Any) -> Any:
-        """Load one key by the bulk loader, a coroutine function."""
-        return pick(await self._bulk_loader([key]), key)  # type: ignore[misc]
-
-    def _fetch(self, key: Any, loader: Callable[..., Any]) -> Any:
-        started = self._this._now()
-        try:
-            value = call(loader, key)
-            refuse_awaitable(value, key)
-        except NotFound:
-            return self._this._wrap_nothing(False, True, started)
-        return self._wrapped(value, started)
-
-    async def _afetch(self, key: Any, loader: Callable[..., Any]) -> Any:
-        started = self._this._now()
-        try:
-            value = await acall(loader, call, loader, key)
-        except NotFound:
-            return self._this._wrap_nothing(False, True, started)
-        return self._wrapped(value, started)
-
-    def _fetch_many(self, keys: list[Any], loader: Callable[..., Any]) -> Any:
-        started = self._this._now()
-        answer = loader(keys)
-        refuse_awaitable(answer, keys)
-        return self._wrapped_many(keys, answer, started)
-
-    async def _afetch_many(self, keys: list[Any], loader: Callable[..., Any]) -> Any:
-        started = self._this._now()
-        return self._wrapped_many(keys, await acall(loader, loader, keys), started)
-
-    def _wrapped(self, value: Any, started: float) -> Any:
-        if value is None:
-            return self._this._wrap_nothing(True, self._cache_none, started)
-        return self._this._wrap(value, started)
-
-    def _wrapped_many(self, keys: list[Any], answer: Any, started: float) -> dict[Any, Any]:
-        wrapped = {}
-        for key in keys:
-            try:
-                wrapped[key] = self._wrapped(pick(answer, key), started)
-            except NotFound:
-                wrapped[key] = self._this._wrap_nothing(False, True, started)
-        return wrapped
+    def _found(self, answers: dict[Any, Any]) -> dict[Any, Any]:
+        """What readers get of those envelopes that hold a value."""
+        return {key: self._this._lend(e) for key, e in answers.items() if e is not None and e.found}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} keys, maxsize={self.maxsize!r}>"
@@ -443,36 +281,35 @@ class LoadingMethods(Generic[K, V]):
         raise TypeError(f"cannot copy or pickle {type(self).__name__!r}: it has loads, threads and a timer of its own")
 
 
-def found(answers: dict[Any, Any]) -> dict[Any, Any]:
-    """The values of those envelopes that hold one."""
-    return {key: e.value for key, e in answers.items() if e is not None and e.found}
+def callable_or_none(name: str, given: Any) -> Any:
+    """`given`, checked."""
+    if given is not None and not callable(given):
+        raise TypeError(f"{name} must be callable, got {given!r}")
+    return given
 
 
-def pick(answer: Any, key: Any) -> Any:
-    """What a bulk loader says about `key`."""
-    if not isinstance(answer, Mapping):
-        raise TypeError(f"a bulk loader must return a mapping, got {type(answer).__name__}")
-    if key not in answer:
-        raise NotFound(key)
-    return answer[key]
+def for_envelopes(cache: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a cache of values, as the half that keeps envelopes understands them."""
+    way, copier = options.pop("copy", None), options.pop("copier", None)
+    if way is not None and way not in ("on_read", "on_write", "both"):
+        raise ValueError(f"copy must be 'on_read', 'on_write', 'both' or None, got {way!r}")
+    copier = callable_or_none("copier", copier) or deepcopy
+    known = {
+        "copy_in": copier if way in ("on_write", "both") else None,
+        "copy_out": copier if way in ("on_read", "both") else None,
+    }
+    for name in ("on_removal", "on_eviction"):
+        listener = callable_or_none(name, options.pop(name, None))
+        known[name] = None if listener is None else partial(tell_value, listener)
+    if options:
+        raise TypeError(f"{cache}() got an unexpected keyword argument {next(iter(options))!r}")
+    return known
 
 
-async def acall(loader: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` returns or promises; called in a thread unless `loader` is a coroutine function."""
-    value = function(*arguments) if is_asynchronous(loader) else await asyncio.to_thread(function, *arguments)
-    return await value if inspect.isawaitable(value) else value
-
-
-async def together(coroutines: list[Any]) -> list[Any]:
-    """The results of all; the first error ends the others."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+def tell_value(listener: Callable[..., object], key: Any, envelope: Any, cause: str) -> None:
+    """Tell `listener` of a value that has gone; that there is nothing is none."""
+    if envelope.found:
+        listener(key, envelope.value, cause)
 
 
 class CacheLoad(LoadingFlight, lru.Load):
@@ -506,12 +343,16 @@ class LoadingCache(LoadingMethods[K, V], loading.LoadingCache[K, V]):
         rng: a callable that returns floats in [0, 1), for `jitter` and `beta`; default: `random.random`.
         getsizeof: a callable that returns the size of a value, >= 0; negative entries have size 1.
         policy: which entry goes to make room: "lru", or "s3fifo", which one-time keys do not upset.
+        tags: a callable that gets key and value of what was loaded, or set without tags of its own, and returns the
+            tags that `invalidate_tag` finds it by. What it raises is as if the loader had raised it.
         executor: runs reloads that threads start; default: up to `refresh_threads` threads of its own, until `close`.
         refresh_threads: >= 1.
+        options: `on_removal`, `on_eviction`, `copy` and `copier`, as in LRUCache. A reload replaces what it loads anew;
+            listeners hear of values alone, not that what was remembered as absent has been forgotten.
 
     Raises:
         ValueError: an argument is outside its range.
-        TypeError: a loader is not callable.
+        TypeError: a loader, a listener, `tags` or `copier` is not callable, or an option is none of the above.
 
     Complexity: O(1) a read, as TTLCache; about 80 bytes an entry more than a TTLCache takes.
     Thread safety: every method is atomic. Loaders run without a lock, in the thread or event loop of a caller; a plain

@@ -7,11 +7,21 @@ Cause = Literal["explicit", "replaced", "size", "expired", "collected"]
 Listener = Callable[[Any, Any, Cause], object]
 
 
-class CacheOptions(TypedDict, total=False):
-    """Options of every cache; `fastcore.cache.LRUCache` documents them."""
+class ListenerOptions(TypedDict, total=False):
+    """Who is told of what has gone."""
 
     on_removal: Listener | None
     on_eviction: Listener | None
+
+
+class LoadingOptions(ListenerOptions, total=False):
+    """Options of every cache; `fastcore.cache.LRUCache` documents them."""
+
     copy: Literal["on_read", "on_write", "both"] | None
-    weak_values: bool
     copier: Callable[[Any], Any] | None
+
+
+class CacheOptions(LoadingOptions, total=False):
+    """Options of every cache that holds the values themselves."""
+
+    weak_values: bool

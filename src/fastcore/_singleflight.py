@@ -8,8 +8,9 @@ loader, a cache or an event loop runs.
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -187,7 +188,28 @@ class Flight:
             raise
 
 
-def load(cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[..., Any], guard: Any = None) -> Any:
+def listed(tags: Iterable[str]) -> Iterable[str]:
+    """`tags`, to be gone through more than once; a str stays one, and is refused where it is used."""
+    return tags if isinstance(tags, (str, bytes)) else tuple(tags)
+
+
+def with_tags(flight_type: Callable[[], Any], tags: Iterable[str]) -> Callable[[], Any]:
+    """What makes a load whose result gets `tags`."""
+    if tags == ():
+        return flight_type
+    return partial(tagged, flight_type, listed(tags))
+
+
+def tagged(flight_type: Callable[[], Any], tags: Iterable[str]) -> Any:
+    """A load whose result gets `tags`."""
+    flight = flight_type()
+    flight._tag(tags)
+    return flight
+
+
+def load(
+    cache: Loads, flight_type: Callable[[], Flight], key: Any, loader: Callable[..., Any], guard: Any = None
+) -> Any:
     """Return what is cached under `key`, or load it in this thread, or wait for the load in flight."""
     guard = nullcontext() if guard is None else guard
     while True:
@@ -227,7 +249,7 @@ def run(cache: Loads, flight: Flight, key: Any, loader: Callable[..., Any], guar
 
 
 async def aload(
-    cache: Loads, flight_type: type[Flight], key: Any, loader: Callable[..., Any], guard: Any = None
+    cache: Loads, flight_type: Callable[[], Flight], key: Any, loader: Callable[..., Any], guard: Any = None
 ) -> Any:
     """Return what is cached under `key`, or load it in a task of its own, or wait for the load in flight."""
     guard = nullcontext() if guard is None else guard

@@ -6,7 +6,6 @@ inherit every hot method from the compiled ones as it is.
 
 import reprlib
 from collections.abc import Awaitable, Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
-from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from fastcore._bulk import aload_many, load_many
@@ -22,7 +21,7 @@ from fastcore._cached import (
 )
 from fastcore._impl import lru, s3fifo, shadow, ttl
 from fastcore._loading import Entry, LoadingCache, LoadingStats
-from fastcore._singleflight import ABSENT, Flight, aload, load
+from fastcore._singleflight import ABSENT, Flight, aload, load, with_tags
 
 __all__ = [
     "CacheInfo",
@@ -138,7 +137,7 @@ class CacheMethods(MutableMapping[K, V]):
             42
         """
         value: Any = self.get(key, ABSENT)
-        return value if value is not ABSENT else self._lend(load(self, self._flight(tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
+        return value if value is not ABSENT else self._lend(load(self, with_tags(self._flight_type, tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
 
     async def aget_or_load(self, key: K, loader: Callable[..., Awaitable[V] | V], *, tags: Iterable[str] = ()) -> V:
         """As `get_or_load`, in a coroutine; `loader` may be a coroutine function.
@@ -149,13 +148,7 @@ class CacheMethods(MutableMapping[K, V]):
         value: Any = self.get(key, ABSENT)
         if value is not ABSENT:
             return value  # type: ignore[no-any-return]
-        return self._lend(await aload(self, self._flight(tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
-
-    def _flight(self, tags: Iterable[str]) -> Callable[[], Any]:
-        """What makes a load whose result gets `tags`."""
-        if tags == ():
-            return self._flight_type  # type: ignore[no-any-return]
-        return partial(tagged, self._flight_type, tags if isinstance(tags, (str, bytes)) else tuple(tags))
+        return self._lend(await aload(self, with_tags(self._flight_type, tags), key, loader))  # type: ignore[arg-type,attr-defined,no-any-return]
 
     def _load_many(self, keys: Iterable[K], bulk_loader: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
         """Behind `get_many` with a bulk loader: one call of it gets all the keys that nobody is loading yet.
@@ -222,13 +215,6 @@ class CacheMethods(MutableMapping[K, V]):
         """What makes an equal cache: arguments, a subclass's attributes, entries with what is left of their life."""
         this: Any = self
         return (*this._config(), dict(getattr(self, "__dict__", ())), this._entries(), this._tagged())
-
-
-def tagged(flight_type: Callable[[], Any], tags: Iterable[str]) -> Any:
-    """A load whose result gets `tags`."""
-    flight = flight_type()
-    flight._tag(tags)
-    return flight
 
 
 def _rebuild(

@@ -1,16 +1,21 @@
 # The compiled loading cache, as other modules in C see it.
 cimport cython
+from libc.stdint cimport uint32_t
 
 from fastcore._ext.slots cimport Load
 from fastcore._ext.ttl cimport TTLCache
 
 cdef enum:
-    # States of an envelope.
+    # What an envelope says.
     VALUE = 0
-    REFRESHING = 1      # a reader has claimed the reload
-    FAILED = 2          # the last reload failed
-    NOT_FOUND = 3
-    NOTHING = 4         # there is such a thing, and it is None
+    NOT_FOUND = 1
+    NOTHING = 2         # there is such a thing, and it is None
+
+cdef enum:
+    # How the reload of a value stands.
+    SETTLED = 0
+    REFRESHING = 1      # a reader has claimed it
+    FAILED = 2          # the last one failed
 
 cdef enum:
     # What to do about a read.
@@ -49,13 +54,17 @@ cdef class Envelope:
     cdef readonly double expires
     cdef double due         # the first instant at which a read has something to do besides returning the value
     cdef readonly double cost
-    cdef unsigned char state
+    cdef unsigned char kind
+    cdef unsigned char state    # changes, as `due` does, in the section of the cache
 
 
 cdef class LoadingCache:
     cdef TTLCache store
     cdef Clock clock
+    cdef object copy_out        # makes what a reader gets of a value; None: the value itself
     cdef object rng
+    cdef object tagger          # says the tags of what is loaded or set without; None: there are none
+    cdef object copy_in         # makes what is stored of a value; None: the value itself
     cdef double span            # inf: for ever
     cdef double refresh_after   # inf: never
     cdef double negative
@@ -69,5 +78,8 @@ cdef class LoadingCache:
     cdef void claim(self, Envelope envelope) noexcept
     cdef bint answers(self, Envelope envelope, double now) noexcept
     cdef Envelope read(self, object key, int *decision)
+    cdef object lend(self, Envelope envelope)
+    cdef Load terms(self, object key, Envelope envelope, object tags)
     cdef int write(self, object key, Envelope envelope, int mode, Load load) except -1
+    cdef int inherit(self, Load load, uint32_t slot) except -1
     cdef tuple begin(self, object key, object load, Envelope old)

@@ -5,11 +5,11 @@ An envelope holds a value, or that there is none, with the times that decide wha
 envelopes, orders and evicts them, removes those that are of no use to anybody any more, and fences their loads. It is
 asked without a clock of its own: a `Clock` hands it the reading of the operation under way.
 
-User code may run at: a given timer and `rng`, and the hash of a key, with no section held; the comparison of keys, in
-the section of the TTL cache, as `slots.pyx` says; the drop of displaced envelopes, after it; `_load` and `_refresh`,
-with no section held. Times and states of envelopes, and the counters, change under the TTL cache's section only, after
-the last comparison. A subclass says how to load: `_load(key)` returns an envelope, `_refresh(key, envelope, loader)`
-starts a reload.
+User code may run at: a given timer and `rng`, the hash of a key, the tagger and the copiers, with no section held; the
+comparison of keys, in the section of the TTL cache, as `slots.pyx` says; the drop of displaced envelopes, after it;
+`_load` and `_refresh`, with no section held. Times and states of envelopes, and the counters, change under the TTL
+cache's section only, after the last comparison. What else an envelope says never changes. A subclass says how to load:
+`_load(key)` returns an envelope, `_refresh(key, envelope, loader=None, tags=())` starts a reload.
 """
 
 cimport cython
@@ -24,7 +24,10 @@ from types import GenericAlias
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.queues cimport queues_use
 from fastcore._ext.s3fifo cimport S3FIFOCache
-from fastcore._ext.slots cimport Load, QUEUES, QUIET, STRICT, find, hash_of, seen, touch, unseen, value_at
+from fastcore._ext.slots cimport (
+    Load, QUEUES, QUIET, STRICT, TAGGED, find, hash_of, seen, touch, unseen, value_at
+)
+from fastcore._ext.tags cimport covers
 from fastcore._ext.ttl cimport TTLCache
 from fastcore.errors import NotFound
 
@@ -98,18 +101,18 @@ cdef class Envelope:
     @property
     def found(self):
         """False if there is no such thing."""
-        return self.state != NOT_FOUND
+        return self.kind != NOT_FOUND
 
     @property
     def negative(self):
         """Whether it says that there is no such thing, or nothing to it."""
-        return self.state >= NOT_FOUND
+        return self.kind != VALUE
 
 
-cdef Envelope envelope_of(object value, int state, double written, double expires, double due, double cost):
+cdef Envelope envelope_of(object value, int kind, double written, double expires, double due, double cost):
     cdef Envelope envelope = Envelope.__new__(Envelope)
     envelope.value = value
-    envelope.state = <unsigned char>state
+    envelope.kind = <unsigned char>kind
     envelope.written = written
     envelope.expires = expires
     envelope.due = due
@@ -133,7 +136,7 @@ cdef double parse(object ttl) except -1:
 
 cdef class LoadingCache:
     """LoadingCache(maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0, \
-jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
+jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, copy_in=None, copy_out=None, **options)
 --
 
     A cache that loads what it does not have, and knows what to do while a value ages.
@@ -147,7 +150,8 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
 
     def __init__(
         self, maxsize, ttl=None, *, negative_ttl=0, refresh_after=None, max_stale=0, throttle=30.0, beta=0.0,
-        jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru",
+        jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, copy_in=None, copy_out=None,
+        **options,
     ):
         cdef double span = parse(ttl), spread = jitter, eagerness = beta
         cdef double after = INFINITY if refresh_after is None else refresh_after
@@ -164,15 +168,16 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         pause = duration("throttle", throttle)
         clock = Clock(timer)
         if policy == "lru":
-            store = TTLCache(maxsize, None, clock, getsizeof)
+            store = TTLCache(maxsize, None, clock, getsizeof, **options)
         elif policy == "s3fifo":
-            store = S3FIFOCache(maxsize, getsizeof, None, clock)
+            store = S3FIFOCache(maxsize, getsizeof, None, clock, **options)
         else:
             raise ValueError(f"policy must be 'lru' or 's3fifo', got {policy!r}")
         with cython.critical_section(self):
             self.span, self.spread, self.beta, self.refresh_after = span, spread, eagerness, after
             self.negative, self.max_stale, self.throttle = negative, stale, pause
             self.rng, self.clock, self.store = draw, clock, store
+            self.tagger, self.copy_in, self.copy_out = tagger, copy_in, copy_out
             memset(&self.reads, 0, sizeof(Reads))
 
     @classmethod
@@ -185,11 +190,11 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
     cdef int judge(self, Envelope envelope, double now) noexcept:
         """What a read at `now` does. Inside the store's section."""
         cdef double left = envelope.expires - now
-        if envelope.state >= NOT_FOUND:
+        if envelope.kind:
             return NEGATIVE if left > 0 else LOAD
         if now < envelope.due:
             if left > 0:
-                return TEMPTED if envelope.state == VALUE and left < FAR * self.beta * envelope.cost else HIT
+                return TEMPTED if envelope.state == SETTLED and left < FAR * self.beta * envelope.cost else HIT
             return STALE if now < envelope.expires + self.max_stale else LOAD
         if left > 0:
             self.claim(envelope)
@@ -206,7 +211,7 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         """Whether a read at `now` calls no loader first."""
         if now < envelope.expires:
             return True
-        return envelope.state < NOT_FOUND and now < envelope.due and now < envelope.expires + self.max_stale
+        return not envelope.kind and now < envelope.due and now < envelope.expires + self.max_stale
 
     cdef Envelope read(self, object key, int *decision):
         cdef TTLCache store = self.store
@@ -241,19 +246,29 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
             what = HIT
             if is_early(envelope.expires - now, envelope.cost, self.beta, self.rng()):
                 with cython.critical_section(store):
-                    if envelope.state == VALUE:
+                    if envelope.state == SETTLED:
                         self.claim(envelope)
                         self.reads.early_refreshes += 1
                         what = REFRESH
         decision[0] = what
         return envelope
 
-    def _look(self, key, loader=None, /):
+    cdef object lend(self, Envelope envelope):
+        """What a reader gets for an envelope that was found. May run `copy_out`; called with no section held."""
+        if self.copy_out is None or envelope.kind:
+            return envelope.value
+        return self.copy_out(envelope.value)
+
+    def _lend(self, Envelope envelope not None, /):
+        """What a reader gets for an envelope that was found."""
+        return self.lend(envelope)
+
+    def _look(self, key, loader=None, tags=(), /):
         """The envelope that answers a read of `key` now, a reload started if one is due; None: it has to be loaded."""
         cdef int decision = LOAD
         cdef Envelope envelope = self.read(key, &decision)
         if decision == REFRESH:
-            self._refresh(key, envelope, loader)
+            self._refresh(key, envelope, loader, tags)
         return None if decision == LOAD else envelope
 
     def __getitem__(self, key):
@@ -263,10 +278,10 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
             if decision == LOAD:
                 envelope = self._load(key)
             elif decision == REFRESH:
-                self._refresh(key, envelope, None)
-            if envelope.state == NOT_FOUND:
+                self._refresh(key, envelope)
+            if envelope.kind == NOT_FOUND:
                 raise NotFound(key)
-        return envelope.value
+        return envelope.value if self.copy_out is None else self.lend(envelope)
 
     def get(self, key, default=None):
         """As `[]`; `default` if there is no such thing."""
@@ -276,10 +291,10 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
             if decision == LOAD:
                 envelope = self._load(key)
             elif decision == REFRESH:
-                self._refresh(key, envelope, None)
-            if envelope.state == NOT_FOUND:
+                self._refresh(key, envelope)
+            if envelope.kind == NOT_FOUND:
                 return default
-        return envelope.value
+        return envelope.value if self.copy_out is None else self.lend(envelope)
 
     def _peek(self, key, /):
         """The envelope of `key` if it would answer a read now, and the time; changes nothing."""
@@ -315,18 +330,36 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         cdef double expires = now + (self.negative if keep else 0)
         return envelope_of(None, NOTHING if found else NOT_FOUND, now, expires, expires, now - started)
 
+    cdef Load terms(self, object key, Envelope envelope, object tags):
+        """What gives an entry that is being set its tags; None: it has none. May run the tagger."""
+        cdef Load terms
+        if tags == ():
+            if self.tagger is None or envelope.kind:
+                return None
+            tags = self.tagger(key, envelope.value)
+        terms = Load()
+        terms._tag(tags)
+        return terms
+
     cdef int write(self, object key, Envelope envelope, int mode, Load load) except -1:
         cdef double life = envelope.expires - envelope.written
-        if life and envelope.state < NOT_FOUND:
-            life += self.max_stale
+        if not envelope.kind:
+            if life:
+                life += self.max_stale
+            if self.copy_in is not None:
+                envelope = envelope_of(
+                    self.copy_in(envelope.value), VALUE, envelope.written, envelope.expires, envelope.due, envelope.cost
+                )
         return self.store.write(key, envelope, None if isinf(life) else life, mode, load)
 
-    def set(self, key, value, /, *, ttl=...):
+    def set(self, key, value, /, *, ttl=..., tags=()):
         """Store `value`; False if it does not fit or `ttl` is 0, and then `key` is absent. A load under way is not."""
-        return self.write(key, <Envelope>self._wrap(value, None, ttl), QUIET, None) != 0
+        cdef Envelope envelope = self._wrap(value, None, ttl)
+        return self.write(key, envelope, QUIET, self.terms(key, envelope, tags)) != 0
 
     def __setitem__(self, key, value):
-        self.write(key, <Envelope>self._wrap(value), STRICT, None)
+        cdef Envelope envelope = self._wrap(value)
+        self.write(key, envelope, STRICT, None if self.tagger is None else self.terms(key, envelope, ()))
 
     def __delitem__(self, key):
         self.clock.tick()
@@ -353,12 +386,17 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
         with cython.critical_section(store):
+            store.intact()
             try:
                 while True:
                     current = store.flights.setdefault(key, load)
                     store.flight_version += 1
-                    if current is load or not (<Load>current).fenced:
+                    if current is load:
                         break
+                    if not (<Load>current).fenced:
+                        if covers((<Load>current).tags, (<Load>load).tags):
+                            break
+                        (<Load>current).fenced = True
                     store.retire(key, current)
                 if current is load:
                     # Registered first: a load that ends now was either joined above or has stored what is found here.
@@ -374,17 +412,33 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
                         store.retire(key, load)
                     else:
                         store.counters.loads += 1
+                        if old is not None and self.tagger is None and store.flags & TAGGED:
+                            self.inherit(<Load>load, <uint32_t>slot)
             except BaseException:
                 (<Load>load).fenced = True  # whoever meets it among the loads in flight takes it out
                 raise
         return (True, envelope) if settled else (False, current)
 
+    cdef int inherit(self, Load load, uint32_t slot) except -1:
+        """Give a reload without tags of its own those of the entry that it replaces. Inside the store's section."""
+        cdef object tags = self.store.tags.tags.get(slot, ())
+        if not load.tags and tags:
+            load.tags = tags
+            load.fresh = [set() for _ in tags]      # the last step: it may run the collector, and so user code
+        return 0
+
     def _end_load(self, key, load, Envelope envelope not None, /):
         """Store what `load` brought, unless it was fenced; whether it is stored."""
         cdef TTLCache store = self.store
+        cdef Load terms = None
         cdef bint stored = True
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        if self.tagger is not None and not (<Load>load).tags:
+            terms = self.terms(key, envelope, ())
+            if terms is not None:
+                with cython.critical_section(store):
+                    (<Load>load).tags, (<Load>load).fresh = terms.tags, terms.fresh
         try:
             stored = self.write(key, envelope, QUIET, <Load>load)
         finally:
@@ -413,8 +467,8 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru")
                 slot = find(store, key, hash)
                 if slot and not (<Load>load).fenced:
                     envelope = <Envelope>value_at(store, <uint32_t>slot)
-                    if envelope.state < NOT_FOUND:
-                        envelope.state = FAILED if error else VALUE
+                    if not envelope.kind:
+                        envelope.state = FAILED if error else SETTLED
                         envelope.due = now + self.throttle if error else now
                         if error and now < envelope.expires + self.max_stale:
                             stand_in = envelope

@@ -21,3 +21,11 @@ cdef inline tuple exact(object tags):
             raise TypeError(f"tags must be str, got {type(tag).__name__}")
         found[str.__str__(tag)] = None
     return tuple(found)
+
+
+cdef inline bint covers(tuple tags, tuple wanted) noexcept:
+    """Whether one who wants these tags may join a load that has `tags`: who invalidates one of them fences it too."""
+    for tag in wanted:
+        if tag not in tags:
+            return False
+    return True

@@ -4,15 +4,15 @@ An envelope holds a value, or that there is none, with the times that decide wha
 envelopes, orders and evicts them, removes those that are of no use to anybody any more, and fences their loads. It is
 asked without a clock of its own: a `Clock` hands it the reading of the operation under way.
 
-User code may run at: a given timer and `rng`, without a lock; and where the TTL cache runs it. Times of an envelope
-change under the TTL cache's lock. A subclass says how to load: `_load(key)` returns an envelope, `_refresh(key,
-envelope, loader)` starts a reload; both are called without a lock.
+User code may run at: a given timer and `rng`, the tagger and the copiers, without a lock; and where the TTL cache runs
+it. Times of an envelope change under the TTL cache's lock. A subclass says how to load: `_load(key)` returns an
+envelope, `_refresh(key, envelope, loader=None, tags=())` starts a reload; both are called without a lock.
 """
 
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from types import GenericAlias
 from typing import Any
@@ -135,6 +135,10 @@ class LoadingCache:
         rng: Callable[[], float] | None = None,
         getsizeof: Callable[[Any], float] | None = None,
         policy: str = "lru",
+        tagger: Callable[[Any, Any], Iterable[str]] | None = None,
+        copy_in: Callable[[Any], Any] | None = None,
+        copy_out: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> None:
         span = self._parse(ttl)
         if refresh_after is not None and not 0 < refresh_after < span:
@@ -151,12 +155,15 @@ class LoadingCache:
         self._beta = float(beta)
         self._spread = float(jitter)
         self._rng = random.random if rng is None else rng
+        self._tagger = tagger  # says the tags of what is loaded or set without
+        self._copy_in = copy_in
+        self._copy_out = copy_out
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._clock = Clock(timer)
         if policy == "lru":
-            self._store = TTLCache(maxsize, None, self._clock, getsizeof)
+            self._store = TTLCache(maxsize, None, self._clock, getsizeof, **options)
         elif policy == "s3fifo":
-            self._store = S3FIFOCache(maxsize, getsizeof, None, self._clock)
+            self._store = S3FIFOCache(maxsize, getsizeof, None, self._clock, **options)
         else:
             raise ValueError(f"policy must be 'lru' or 's3fifo', got {policy!r}")
 
@@ -230,11 +237,17 @@ class LoadingCache:
                         decision = REFRESH
         return decision, envelope
 
-    def _look(self, key: Any, loader: Any = None, /) -> Envelope | None:
+    def _lend(self, envelope: Envelope, /) -> Any:
+        """What a reader gets for an envelope that was found."""
+        if self._copy_out is None or envelope.negative:
+            return envelope.value
+        return self._copy_out(envelope.value)
+
+    def _look(self, key: Any, loader: Any = None, tags: Any = (), /) -> Envelope | None:
         """The envelope that answers a read of `key` now, a reload started if one is due; None: it has to be loaded."""
         decision, envelope = self._read(key)
         if decision == REFRESH:
-            self._refresh(key, envelope, loader)  # type: ignore[attr-defined]
+            self._refresh(key, envelope, loader, tags)  # type: ignore[attr-defined]
         return None if decision == LOAD else envelope
 
     def __getitem__(self, key: Any) -> Any:
@@ -243,14 +256,14 @@ class LoadingCache:
             envelope = self._load(key)  # type: ignore[attr-defined]
         if not envelope.found:
             raise NotFound(key)
-        return envelope.value
+        return self._lend(envelope)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """As `[]`; `default` if there is no such thing."""
         envelope = self._look(key)
         if envelope is None:
             envelope = self._load(key)  # type: ignore[attr-defined]
-        return envelope.value if envelope.found else default
+        return self._lend(envelope) if envelope.found else default
 
     def _peek(self, key: Any, /) -> tuple[Envelope | None, float]:
         """The envelope of `key` if it would answer a read now, and the time; changes nothing."""
@@ -287,18 +300,34 @@ class LoadingCache:
         expires = now + (self._negative if keep else 0)
         return Envelope(None, NOTHING if found else NOT_FOUND, now, expires, expires, now - started)
 
+    def _terms(self, key: Any, envelope: Envelope, tags: Any) -> Load | None:
+        """What gives an entry that is being set its tags; None: it has none. Called without the lock."""
+        if tags == ():
+            if self._tagger is None or envelope.negative:
+                return None
+            tags = self._tagger(key, envelope.value)
+        terms = Load()
+        terms._tag(tags)
+        return terms
+
     def _write(self, key: Any, envelope: Envelope, mode: int, load: Load | None) -> bool:
         life = envelope.expires - envelope.written
-        if life and not envelope.negative:
-            life += self._max_stale
+        if not envelope.negative:
+            if life:
+                life += self._max_stale
+            if self._copy_in is not None:
+                e, value = envelope, self._copy_in(envelope.value)
+                envelope = Envelope(value, VALUE, e.written, e.expires, e._due, e.cost)
         return self._store._write(key, envelope, None if life == math.inf else life, mode, load)
 
-    def set(self, key: Any, value: Any, /, *, ttl: Any = ...) -> bool:
+    def set(self, key: Any, value: Any, /, *, ttl: Any = ..., tags: Iterable[str] = ()) -> bool:
         """Store `value`; False if it does not fit or `ttl` is 0, and then `key` is absent. A load under way is not."""
-        return self._write(key, self._wrap(value, None, ttl), QUIET, None)
+        envelope = self._wrap(value, None, ttl)
+        return self._write(key, envelope, QUIET, self._terms(key, envelope, tags))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._write(key, self._wrap(value), STRICT, None)
+        envelope = self._wrap(value)
+        self._write(key, envelope, STRICT, self._terms(key, envelope, ()))
 
     def __delitem__(self, key: Any) -> None:
         del self._inside()[key]
@@ -323,8 +352,12 @@ class LoadingCache:
                 while True:
                     current = store._flights.setdefault(key, load)
                     store._flight_version += 1
-                    if current is load or not current.fenced:
+                    if current is load:
                         break
+                    if not current.fenced:
+                        if set(load.tags) <= set(current.tags):
+                            break
+                        current.fenced = True
                     store._retire(key, current)
                 if current is not load:
                     return False, current
@@ -336,6 +369,8 @@ class LoadingCache:
                     store._retire(key, load)
                     return True, envelope
                 store._counters["loads"] += 1
+                if old is not None and self._tagger is None and not load.tags:
+                    load.tags = store._tags.tags.get(entry, ())  # a reload keeps the tags of what it replaces
                 return False, load
             except BaseException:
                 load.fenced = True  # whoever meets it among the loads in flight takes it out
@@ -345,6 +380,10 @@ class LoadingCache:
         """Store what `load` brought, unless it was fenced; whether it is stored."""
         if not isinstance(load, Load):
             raise TypeError(f"load must be a Load, got {type(load).__name__}")
+        if self._tagger is not None and not load.tags:
+            terms = self._terms(key, envelope, ())
+            if terms is not None:
+                load.tags = terms.tags
         store = self._store
         stored = True
         try:
