@@ -113,50 +113,6 @@ def test_cache(impl: Any, make: Any, key_of: Any, scale: int) -> None:
     assert cache.get_or_load(key_of(99), lambda: ("loaded", 1)) == ("loaded", 1)  # no load is left behind
 
 
-@pytest.mark.parametrize("make", [lru, ttl, queues])
-def test_cache_listeners(impl: Any, make: Any, scale: int) -> None:
-    """CA25: each entry that goes is told of once, with its cause; one `on_eviction` runs at a time, and alone."""
-    news, evicted = [], []
-    inside = 0
-
-    def on_eviction(key: Any, value: Any, cause: str) -> None:
-        nonlocal inside
-        inside += 1
-        assert inside == 1
-        evicted.append(cause)
-        inside -= 1
-
-    kind = type(make(public(impl)))
-    options = {"on_removal": lambda key, value, cause: news.append(cause), "on_eviction": on_eviction}
-    cache = kind(12, 0.0005, **options) if make is ttl else kind(12, **options)
-    rounds = 2000 * scale
-
-    def work(number: int) -> None:
-        chance = random.Random(number)
-        for step in range(rounds):
-            key = chance.randrange(30)
-            match chance.randrange(8):
-                case 0 | 1 | 2 | 3:
-                    cache.set(key, step, tags=["all"] if step % 3 else ())
-                case 4:
-                    cache.pop(key, None)
-                case 5:
-                    cache.get(key)
-                case 6:
-                    cache.invalidate_tag("all")
-                case 7:
-                    cache.get_or_load(key, lambda step=step: step)
-
-    crew(work)
-    cache._check()
-    stats, told = cache.stats(), Counter(news)
-    assert told["explicit"] == stats.removals
-    assert told["size"] == stats.evictions
-    assert told["expired"] == stats.expirations
-    assert told["replaced"] == stats.updates
-    assert Counter(evicted) == Counter({cause: told[cause] for cause in ("size", "expired") if told[cause]})
-
-
 @pytest.mark.parametrize("make", [lru, ttl])
 def test_cache_iterator(make: Any, scale: int) -> None:
     """Threads may pull at one iterator of a compiled cache; each entry comes out once."""
