@@ -14,3 +14,5 @@ class Load:
 @disjoint_base
 class Slots:
     def _check(self) -> list[Any]: ...
+
+__pyx_capi__: dict[str, object]  # what other modules cimport
