@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastcore._ext import buffers as buffers
     from fastcore._ext import cached as cached
     from fastcore._ext import diff as diff
+    from fastcore._ext import envelope as envelope
     from fastcore._ext import fingerprint as fingerprint
     from fastcore._ext import keyed as keyed
     from fastcore._ext import loading as loading
@@ -42,6 +43,7 @@ PRIMITIVES = frozenset(
         "buffers",
         "cached",
         "diff",
+        "envelope",
         "fingerprint",
         "keyed",
         "loading",

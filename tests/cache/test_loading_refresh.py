@@ -463,7 +463,7 @@ def test_the_chance_of_an_early_reload(impl, multiple, beta):
     expected = {0.25: 0.7788007831, 1.0: 0.3678794412, 2.0: 0.1353352832, 5.0: 0.0067379470}[multiple]
     cost, draws = 7.0, 100_000
     draw = random.Random(20).random
-    early = sum(impl.loading.refreshes_early(multiple * beta * cost, cost, beta, draw()) for _ in range(draws))
+    early = sum(impl.envelope.refreshes_early(multiple * beta * cost, cost, beta, draw()) for _ in range(draws))
     chi_square = (early - draws * expected) ** 2 / (draws * expected)
     chi_square += (draws - early - draws * (1 - expected)) ** 2 / (draws * (1 - expected))
     assert chi_square < 10.83  # one degree of freedom, p = 0.001
@@ -471,9 +471,9 @@ def test_the_chance_of_an_early_reload(impl, multiple, beta):
 
 def test_no_early_reload_without_beta_or_cost(impl):
     """CA23: b = 0 disables; what cost nothing to load need not be loaded early."""
-    assert not impl.loading.refreshes_early(0.0, 5.0, 0.0, 0.0)
-    assert not impl.loading.refreshes_early(0.0, 0.0, 1.0, 0.0)
-    assert impl.loading.refreshes_early(0.0, 5.0, 1.0, 0.999)
+    assert not impl.envelope.refreshes_early(0.0, 5.0, 0.0, 0.0)
+    assert not impl.envelope.refreshes_early(0.0, 0.0, 1.0, 0.0)
+    assert impl.envelope.refreshes_early(0.0, 5.0, 1.0, 0.999)
 
 
 def test_reads_draw_with_what_the_last_load_cost(loading, clock, source, manual):

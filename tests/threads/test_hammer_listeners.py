@@ -1,4 +1,4 @@
-"""Threads on a cache that tells listeners and carries tags: each entry is told of once, each tag reaches its entries."""
+"""Threads on a cache with listeners and tags: each entry is told of once, each tag reaches its entries."""
 
 import contextlib
 import random
@@ -101,7 +101,7 @@ def test_listeners(impl: Any, make: Any, key_of: Any, scale: int) -> None:
 @pytest.mark.parametrize("make", [lru, ttl, queues])
 @pytest.mark.parametrize("key_of", [str, Key])
 def test_tags(impl: Any, make: Any, key_of: Any, scale: int) -> None:
-    """CA17, CA18, CA24: once a tag was invalidated, no reader gets what an entry with it held, or what is loaded still."""
+    """CA17, CA18, CA24: once a tag was invalidated, no reader gets what was there with it or being loaded."""
     keys = [key_of(n) for n in range(12)]
     source = Growing(keys)
     cache = make(public(impl))

@@ -1,155 +1,100 @@
-"""Threads on one loading cache: loads, reloads in the background and invalidations meet, and nothing old comes back."""
+"""Threads and event loops on one loading cache: one load a key at a time, nobody left behind."""
 
+import asyncio
 import contextlib
+import itertools
 import random
-import time
+import threading
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from fastcore._loading import LoadingFlight, LoadingMethods
-from fastcore.errors import NotFound
+from fastcore.cache import LoadingCache
 from threads.crew import THREADS, Key, crew
-from threads.sources import Growing
-
-KEYS = 12
 
 
-def make(impl: Any, *arguments: Any, **options: Any) -> Any:
-    """A LoadingCache on top of either twin."""
-    flight = type("CacheLoad", (LoadingFlight, impl.lru.Load), {})
-    cls = type("LoadingCache", (LoadingMethods, impl.loading.LoadingCache), {"_flight_type": flight})
-    return cls(*arguments, **options)
-
-
-def tag_of(key: Any) -> str:
-    return f"tag-{hash(key) % 3}"
-
-
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("key_of", [int, Key])
 @pytest.mark.parametrize("policy", ["lru", "s3fifo"])
-@pytest.mark.parametrize("key_of", [str, Key])
-def test_nothing_old_comes_back(impl: Any, policy: str, key_of: Any, scale: int) -> None:
-    """CA17, CA18, CA21, CA22, CA24: once a key was invalidated, by whatever way, no reader gets what was there before.
-
-    Not from a load that began before, by whomever; not from a reload in the background; not in place of an error.
-    """
-    keys = [key_of(n) for n in range(KEYS)]
-    source = Growing(keys)
-    cache = make(
-        impl,
-        8,
-        source.load,
-        ttl=0.002,
-        refresh_after=0.0005,
-        max_stale=0.005,
-        negative_ttl=0.001,
-        throttle=0.0001,
-        policy=policy,
-        tags=lambda key, value: [tag_of(key)],
-        refresh_threads=2,
-    )
-
-    def change(key: Any, way: int) -> None:
-        source.values[key] += 1
-        value = source.values[key]
-        match way:
-            case 0:
-                cache.invalidate_tag(tag_of(key))
-            case 1:
-                cache.invalidate_all()
-            case 2 if isinstance(key, str):
-                cache.invalidate_prefix(key)
-            case _:
-                cache.invalidate(key)
-        source.least[key] = value
-
-    def work(number: int) -> None:
-        chance = random.Random(number)
-        mine = keys[number::THREADS]
-        for step in range(600 * scale):
-            if step % 5 == 0:
-                change(chance.choice(mine), chance.randrange(4))
-            key = chance.choice(keys)
-            least = source.least[key]
-            with contextlib.suppress(OSError, NotFound):
-                match chance.randrange(4):
-                    case 0:
-                        value = cache[key]
-                    case 1:
-                        value = cache.get_entry(key).value
-                    case 2:
-                        value = cache.get_or_load(key, source.load, tags=[tag_of(key)])
-                    case _:
-                        some = [key, *chance.sample(keys, 3)]
-                        found = cache.get_many(some, source.load_many)
-                        assert set(found) <= set(some)
-                        value = found.get(key, least)
-                assert value >= least
-            if step % 50 == 0:
-                time.sleep(0.0006)  # let entries come of age
-
-    with cache:
-        crew(work)
-    cache._inside()._check()
-    stats = cache.stats()
-    assert stats.insertions == stats.entries + stats.removals + stats.evictions + stats.expirations
-    assert stats.loads >= stats.load_failures + stats.loads_discarded
-    assert stats.refreshes
-    assert cache.get_or_load(key_of(99), lambda: 99) == 99  # no load is left behind
-    for key in keys:
-        with contextlib.suppress(NotFound):
-            assert cache.get_or_load(key, lambda: 10**6) >= source.least[key]
-
-
-def test_listeners_hear_of_each_value_once(impl: Any, scale: int) -> None:
-    """CA12, CA25: whatever removes a value, a set, a reload, time or a tag, it is told of once, and never an envelope."""
-    removed: list[tuple[Any, Any, str]] = []
-    evicted: list[tuple[Any, Any, str]] = []
-    loaded: list[int] = []
-    numbers = iter(range(10**9))
+def test_loading_cache(key_of: Any, policy: Any, scale: int) -> None:
+    """CA15, CA16, CA21: whatever threads and tasks ask and change, each gets a value of its key; no load stays."""
+    loading = Counter[int]()
+    counted = threading.Lock()
+    steps = itertools.count()
 
     def load(key: Any) -> Any:
-        number = next(numbers)
-        if number % 5 == 0:
-            raise NotFound(key)
-        loaded.append(number)
-        return number
+        n = hash(key) if key_of is int else key.n
+        with counted:
+            loading[n] += 1
+        step = next(steps)
+        if step % 17 == 0:
+            raise OSError(step)
+        with counted:
+            loading[n] -= 1
+        return n, step
 
-    cache = make(
-        impl,
-        6,
+    cache = LoadingCache(
+        12,
         load,
-        ttl=0.001,
-        refresh_after=0.0002,
-        negative_ttl=0.001,
-        on_removal=lambda *heard: removed.append(heard),
-        on_eviction=lambda *heard: evicted.append(heard),
-        copy="on_read",
-        copier=int,
+        bulk_loader=lambda keys: {key: load(key) for key in keys},
+        ttl=400,
+        refresh_after=100,
+        max_stale=50,
+        throttle=5,
+        beta=0.1,
+        timer=itertools.count().__next__,
+        policy=policy,
     )
+    rounds = 500 * scale
 
-    def work(number: int) -> None:
-        chance = random.Random(number)
-        for step in range(1000 * scale):
-            key = chance.randrange(10)
-            match chance.randrange(8):
-                case 0:
-                    cache.set(key, -1 - number - THREADS * step, tags=["red"])
-                case 1:
-                    cache.invalidate(key)
-                case 2 if step % 20 == 0:
-                    cache.invalidate_tag("red")
-                case _:
-                    cache.get(key)
+    def number(key: Any) -> int:
+        return key if key_of is int else key.n
 
-    with cache:
-        crew(work)
-    cache._inside()._check()
-    cache.clear()
-    values = [value for _, value, _ in removed]
-    assert all(type(value) is int for value in values)
-    assert max(Counter(values).values()) == 1
-    assert set(evicted) == {heard for heard in removed if heard[2] in ("size", "expired")}
-    assert len(evicted) == len(set(evicted))
-    assert {value for value in values if value >= 0} <= set(loaded)
+    def check(key: Any, value: Any) -> None:
+        assert value[0] == number(key)
+
+    def work(which: int) -> None:
+        chance = random.Random(which)
+        for step in range(rounds):
+            key = key_of(chance.randrange(30))
+            with contextlib.suppress(OSError):
+                match chance.randrange(10):
+                    case 0 | 1 | 2:
+                        check(key, cache[key])
+                    case 3:
+                        value = cache.get(key)
+                        assert value is None or value[0] == number(key)
+                    case 4:
+                        check(key, cache.get_or_load(key, load))
+                    case 5:
+                        for found, value in cache.get_many([key, key_of(chance.randrange(30))]).items():
+                            check(found, value)
+                    case 6:
+                        cache.set(key, (number(key), -step))
+                    case 7:
+                        cache.invalidate(key)
+                    case 8 if which == 0:
+                        check(key, asyncio.run(cache.aget(key)))
+                    case _:
+                        cache.stats()
+
+    crew(work)
+    assert cache.close(60)
+    stats = cache.stats()
+    assert stats.entries <= 12
+    assert stats.insertions == stats.entries + stats.removals + stats.evictions + stats.expirations
+    with contextlib.suppress(OSError):
+        assert cache.get_or_load(key_of(99), lambda: (99, 1))[0] == 99  # no load is left behind
+
+
+def test_one_load_a_key(scale: int) -> None:
+    """CA15: of all threads that ask for a key at once, one loads it."""
+    loads = Counter[int]()
+    cache = LoadingCache(100, lambda key: loads.update([key]) or key)
+    for key in range(100 * scale):
+        answers: list[int] = []
+        crew(lambda _, key=key, answers=answers: answers.append(cache[key]))
+        assert answers == [key] * THREADS
+    assert loads == dict.fromkeys(range(100 * scale), 1)
+    cache.close()

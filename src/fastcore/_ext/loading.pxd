@@ -1,21 +1,9 @@
 # The compiled loading cache, as other modules in C see it.
-cimport cython
 from libc.stdint cimport uint32_t
 
+from fastcore._ext.envelope cimport Clock, Envelope
 from fastcore._ext.slots cimport Load
 from fastcore._ext.ttl cimport TTLCache
-
-cdef enum:
-    # What an envelope says.
-    VALUE = 0
-    NOT_FOUND = 1
-    NOTHING = 2         # there is such a thing, and it is None
-
-cdef enum:
-    # How the reload of a value stands.
-    SETTLED = 0
-    REFRESHING = 1      # a reader has claimed it
-    FAILED = 2          # the last one failed
 
 cdef enum:
     # What to do about a read.
@@ -35,27 +23,6 @@ cdef struct Reads:
     long long early_refreshes
     long long refresh_failures
     long long stale_answers
-
-
-cdef class Clock:
-    cdef object timer       # None: the monotonic clock in seconds, read in C
-    cdef double latest
-
-    @cython.final
-    cdef double read(self) except? -1
-
-    @cython.final
-    cdef double tick(self) except? -1
-
-
-cdef class Envelope:
-    cdef readonly object value
-    cdef readonly double written
-    cdef readonly double expires
-    cdef double due         # the first instant at which a read has something to do besides returning the value
-    cdef readonly double cost
-    cdef unsigned char kind
-    cdef unsigned char state    # changes, as `due` does, in the section of the cache
 
 
 cdef class LoadingCache:

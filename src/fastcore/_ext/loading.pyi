@@ -1,9 +1,10 @@
 from collections.abc import Callable, Iterable
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypeVar, Unpack, final, overload
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from typing_extensions import disjoint_base
 
+from fastcore._ext.envelope import Envelope
 from fastcore._ext.slots import Load
 from fastcore._ext.ttl import TTLCache
 from fastcore._options import ListenerOptions
@@ -11,29 +12,6 @@ from fastcore._options import ListenerOptions
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
-
-def refreshes_early(left: float, cost: float, beta: float, draw: float, /) -> bool: ...
-
-@final
-class Clock:
-    def __init__(self, timer: Callable[[], Any] | None = None) -> None: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> float: ...
-
-@final
-class Envelope:
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-    @property
-    def value(self) -> Any: ...
-    @property
-    def written(self) -> float: ...
-    @property
-    def expires(self) -> float: ...
-    @property
-    def cost(self) -> float: ...
-    @property
-    def found(self) -> bool: ...
-    @property
-    def negative(self) -> bool: ...
 
 @disjoint_base
 class LoadingCache(Generic[_K, _V]):

@@ -13,15 +13,16 @@ cache's section only, after the last comparison. What else an envelope says neve
 """
 
 cimport cython
-from libc.math cimport INFINITY, exp, fmin, isinf
+from libc.math cimport INFINITY, fmin, isinf
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 import random
-from time import monotonic
 from types import GenericAlias
 
-from fastcore._ext.clock cimport monotonic_ns
+from fastcore._ext.envelope cimport (
+    Clock, Envelope, FAILED, NOT_FOUND, NOTHING, REFRESHING, SETTLED, VALUE, envelope_of, is_early
+)
 from fastcore._ext.queues cimport queues_use
 from fastcore._ext.s3fifo cimport S3FIFOCache
 from fastcore._ext.slots cimport (
@@ -32,92 +33,6 @@ from fastcore._ext.ttl cimport TTLCache
 from fastcore.errors import NotFound
 
 cdef double FAR = 40.0      # exp(-40): a chance that never comes
-
-
-cdef inline bint is_early(double left, double cost, double beta, double draw) noexcept:
-    return beta * cost > 0 and draw < exp(-left / (beta * cost))
-
-
-def refreshes_early(double left, double cost, double beta, double draw, /):
-    """Whether a read `left` before expiry, of what took `cost` to load, reloads: with probability exp(-left/beta/cost).
-
-    `draw` is a number drawn evenly from [0, 1). Source: Vattani, Chierichetti and Lowenstein, "Optimal probabilistic
-    cache stampede prevention" (VLDB 2015).
-    """
-    return is_early(left, cost, beta, draw)
-
-
-@cython.final
-cdef class Clock:
-    """Clock(timer=None)
---
-
-    The timer of a cache, never going back; called, it repeats the latest reading.
-
-    So what is built on it tells the time of the operation under way without reading a clock again.
-    """
-
-    def __init__(self, timer=None):
-        cdef object default = monotonic
-        self.timer = None if timer is default else timer
-        self.latest = -INFINITY
-
-    cdef double tick(self) except? -1:
-        """The time now, noted. Runs a given timer; called with no section held."""
-        cdef double now = monotonic_ns() * 1e-9 if self.timer is None else self.timer()
-        if now != now:
-            raise ValueError("timer returned nan")
-        with cython.critical_section(self):
-            if now > self.latest:
-                self.latest = now
-            return self.latest
-
-    cdef double read(self) except? -1:
-        """As `tick`; the default clock, which does not go back, is not noted."""
-        return monotonic_ns() * 1e-9 if self.timer is None else self.tick()
-
-    def __call__(self):
-        with cython.critical_section(self):
-            if not isinf(self.latest):
-                return self.latest
-        return self.tick()
-
-
-@cython.final
-cdef class Envelope:
-    """What a loading cache keeps for a key: a value, or that there is none, and the times that matter.
-
-    Attributes:
-        value: the value; None if there is none.
-        found: False if there is no such thing.
-        written: when it was loaded or set.
-        expires: the first instant at which it is no longer fresh; inf: never.
-        cost: how long the load took.
-    """
-
-    def __init__(self):
-        raise TypeError("cannot create 'Envelope' instances; a loading cache makes them")
-
-    @property
-    def found(self):
-        """False if there is no such thing."""
-        return self.kind != NOT_FOUND
-
-    @property
-    def negative(self):
-        """Whether it says that there is no such thing, or nothing to it."""
-        return self.kind != VALUE
-
-
-cdef Envelope envelope_of(object value, int kind, double written, double expires, double due, double cost):
-    cdef Envelope envelope = Envelope.__new__(Envelope)
-    envelope.value = value
-    envelope.kind = <unsigned char>kind
-    envelope.written = written
-    envelope.expires = expires
-    envelope.due = due
-    envelope.cost = cost
-    return envelope
 
 
 cdef double duration(str name, object given) except -1:
