@@ -95,7 +95,7 @@ sanitize: $(BUILT) ## the primitives' tests under the address and undefined-beha
 WATCHED := $(abspath build/valgrind)
 WATCH := PYTHONMALLOC=malloc PYTHONPATH=$(WATCHED)/lib \
 	valgrind --quiet --xml=yes --xml-file=$(WATCHED)/report.%p.xml --leak-check=full --show-leak-kinds=definite \
-	--num-callers=40 --error-limit=no --max-threads=2000 $(BIN)/python
+	--undef-value-errors=no --num-callers=40 --error-limit=no --max-threads=2000 $(BIN)/python
 valgrind: $(BUILT) ## re-entrancy, cycles, hostile input and every scenario of the leak tests under valgrind
 	FASTCORE_DEBUG=1 $(BIN)/python setup.py -q build --build-base $(WATCHED) --build-lib $(WATCHED)/lib
 	rm -f $(WATCHED)/report.*

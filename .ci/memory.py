@@ -1,9 +1,9 @@
 """Judges what valgrind has reported: usage: memory.py DIRECTORY
 
 The directory holds the reports (report.*.xml, one a process) and, in lib, the extensions. Reading, writing or freeing
-what is not ours to touch counts if an extension takes part, be it as the one who freed it; a value that was never set
-counts if an extension uses it itself; a block that nothing points to any more if it was got on behalf of one. CPython
-has reports of its own, which are only counted. Prints ours, and exits with 1 if there are any.
+what is not ours to touch counts if an extension takes part, be it as the one who freed it; a block that nothing points
+to any more, if it was got on behalf of one. CPython has reports of its own, which are only counted. Prints ours, and
+exits with 1 if there are any.
 """
 
 import sys
@@ -11,18 +11,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 
-def modules_of(stack: ElementTree.Element) -> list[str]:
-    """The files of its frames, innermost first, without those of the C library and of valgrind."""
-    files = [Path(frame.findtext("obj") or "").name for frame in stack.iter("frame")]
-    return [name for name in files if not name.startswith(("libc.so", "libc-", "vgpreload"))]
-
-
 def is_ours(error: ElementTree.Element, extensions: set[str]) -> bool:
-    """Whether an error is one of the extensions'."""
-    stacks = [modules_of(stack) for stack in error.iter("stack")]
-    if (error.findtext("kind") or "").startswith("Uninit"):
-        return bool(stacks[0]) and stacks[0][0] in extensions
-    return any(extensions.intersection(modules) for modules in stacks)
+    """Whether an extension stands in any stack of an error."""
+    return any(Path(frame.findtext("obj") or "").name in extensions for frame in error.iter("frame"))
 
 
 def errors_in(report: Path) -> list[ElementTree.Element]:
