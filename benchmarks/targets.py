@@ -38,6 +38,8 @@ TARGETS = (
     Target("S3-FIFO c[k] hit", 1.2, "fastcore LRU"),
     Target("S3-FIFO get hit", 1.2, "fastcore LRU"),
     Target("@cached hit", 1.2, "functools.lru_cache"),
+    Target("loading get hit", 3, "fastcore LRUCache"),
+    Target("loading get hit", 1 / 10, "theine Memoize"),
     Target("token bucket allow", 2.5, "x"),
     Target("token bucket allow", 1, "Go x/time/rate"),
     Target("token bucket allow, from C", 10, "ns", above="a clock reading"),
