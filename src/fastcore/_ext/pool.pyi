@@ -20,6 +20,7 @@ class PoolStats(NamedTuple):
     dropped_unused: int
 
 def trim_all(*, drain: bool = False) -> int: ...
+
 @disjoint_base
 class _Pool(Generic[_T]):
     def acquire(self) -> _T: ...

@@ -32,7 +32,10 @@ def covered(
         return covered_members(a, b, state, list_keys, trail, depth + 1)
     if type(a) in (dict, list) or type(b) in (dict, list):
         return False
-    return same_scalar(a, b) or (same_amount(a, b) and is_quantity(*trail[0], trail[1:]))
+    if same_scalar(a, b):
+        return True
+    quantities, kind = trail[0]
+    return same_amount(a, b) and is_quantity(quantities, kind, trail[1:])
 
 
 def covered_members(

@@ -24,7 +24,8 @@ def amount(value: Any) -> int | None:
     digits = whole + fraction
     if not digits:
         return None
-    number, places = int(digits), len(fraction)
+    number: int = int(digits)
+    places = len(fraction)
     if exponent:
         places -= int(exponent) + 9
     else:

@@ -36,7 +36,7 @@ def exact(tags: Iterable[str]) -> tuple[str, ...]:
     """Tags as a tuple of exact strings, each once."""
     if isinstance(tags, (str, bytes)):
         raise TypeError(f"tags must be an iterable of str, got {tags!r}")
-    found = {}
+    found: dict[str, None] = {}
     for tag in tags:
         if not isinstance(tag, str):
             raise TypeError(f"tags must be str, got {type(tag).__name__}")
