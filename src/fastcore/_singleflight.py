@@ -77,13 +77,13 @@ class Flight:
         with self._lock:
             if self.done:
                 return
-            self.done = True
             self._value, self._error = value, error
             if error is not None:
                 self._traceback = error.__traceback__
                 self.abandoned = isinstance(
                     error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
                 )
+            self.done = True  # the last step: who sees it without the lock goes on to the outcome
             wakeups, self._wakeups = self._wakeups, []
         for wake in wakeups:
             wake()
