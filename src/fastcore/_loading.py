@@ -100,7 +100,8 @@ class LoadingMethods(Fetching, Generic[K, V]):
         **options: Unpack[LoadingOptions],
     ) -> None:
         self._employ(loader, bulk_loader, cache_none, executor, refresh_threads)
-        super().__init__(  # type: ignore[call-arg]
+        initialize: Any = super().__init__  # the other half's, which a type checker does not see from here
+        initialize(
             maxsize,
             ttl,
             negative_ttl=negative_ttl,
