@@ -1,4 +1,4 @@
-"""Misses on recorded and on drawn requests: the counts of the reference simulator, libCacheSim 0.3.5, to the last one."""
+"""Misses on recorded and on drawn requests: those of the reference simulator, libCacheSim 0.3.5, to the last one."""
 
 import pytest
 
