@@ -5,8 +5,9 @@
 #     items   [ - - ...   |k3 v3|- -|k5 v5|k6 v6]     the Python list that owns the user's objects; the cache holds it
 #
 # The first slots are the roots of rings: `next` of a root is the oldest entry, `prev` the newest. The pinned ring holds
-# entries of weight 0, which never make room for others; the small one is for policies with two queues. Nothing in this file meets a Python object or can fail,
-# except for lack of memory in `table_open` and `table_grow`, which then change nothing.
+# entries of weight 0, which never make room for others; the small one is for policies with two queues. Nothing in this
+# file meets a Python object or can fail, except for lack of memory in `table_open` and `table_grow`, which then change
+# nothing.
 #
 # A cell is a slot number in its low `width` bits and the low bits of the entry's hash above them, so that nearly every
 # probe of a foreign entry ends inside `cells`. The position of an entry comes from the high bits of its hash.
