@@ -216,6 +216,7 @@ class TTLCache(LRUCache):
                 self._sweep(now, trash)
             else:
                 at = int(time * 1e9) if self._in_ns else time
+                self._floats |= isinstance(at, float)
                 for entry in self._all():
                     if at >= entry.expires:
                         self._detach(entry, trash, "expired")
