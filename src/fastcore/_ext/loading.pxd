@@ -46,6 +46,7 @@ cdef class LoadingCache:
     cdef bint answers(self, Envelope envelope, double now) noexcept
     cdef Envelope read(self, object key, int *decision)
     cdef object lend(self, Envelope envelope)
+    cdef Envelope wrap(self, object value, object started, object ttl)
     cdef Load terms(self, object key, Envelope envelope, object tags)
     cdef int write(self, object key, Envelope envelope, int mode, Load load) except -1
     cdef int inherit(self, Load load, uint32_t slot) except -1

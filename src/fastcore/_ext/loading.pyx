@@ -228,8 +228,8 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, cop
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def _wrap(self, value, started=None, ttl=..., /):
-        """An envelope for a value that was got just now, by a load begun at `started`."""
+    cdef Envelope wrap(self, object value, object started, object ttl):
+        """An envelope for a value that was got just now. Runs a given timer and `rng`; called with no section held."""
         cdef double span = self.span if ttl is ... else parse(ttl)
         cdef double factor = 1, now, expires, cost
         if self.spread and 0 < span < INFINITY:
@@ -238,6 +238,10 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, cop
         cost = 0 if started is None else now - <double>started
         expires = now + span * factor
         return envelope_of(value, VALUE, now, expires, fmin(expires, now + self.refresh_after * factor), cost)
+
+    def _wrap(self, value, started=None, ttl=..., /):
+        """An envelope for a value that was got just now, by a load begun at `started`."""
+        return self.wrap(value, started, ttl)
 
     def _wrap_nothing(self, bint found, bint keep, double started, /):
         """An envelope that says that there is no such thing, or, `found`, that it is None; to `keep` or not."""
@@ -269,11 +273,11 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, cop
 
     def set(self, key, value, /, *, ttl=..., tags=()):
         """Store `value`; False if it does not fit or `ttl` is 0, and then `key` is absent. A load under way is not."""
-        cdef Envelope envelope = self._wrap(value, None, ttl)
+        cdef Envelope envelope = self.wrap(value, None, ttl)
         return self.write(key, envelope, QUIET, self.terms(key, envelope, tags)) != 0
 
     def __setitem__(self, key, value):
-        cdef Envelope envelope = self._wrap(value)
+        cdef Envelope envelope = self.wrap(value, None, ...)
         self.write(key, envelope, STRICT, None if self.tagger is None else self.terms(key, envelope, ()))
 
     def __delitem__(self, key):
