@@ -95,6 +95,18 @@ def test_what_is_remembered_as_absent_is_no_value(loading, clock, source):
     assert log.take() == [("b", 2, "replaced")]
 
 
+@pytest.mark.parametrize(("negative_ttl", "cause"), [(5, "replaced"), (0, "explicit")])
+def test_a_value_that_is_found_to_be_gone(loading, clock, source, negative_ttl, cause):
+    """CA12, CA20: its place is taken by that there is nothing, or by nothing at all."""
+    log = Log()
+    cache = loading(10, source, ttl=10, max_stale=50, negative_ttl=negative_ttl, timer=clock, on_removal=log)
+    assert cache["a"] == 1
+    source.values["a"] = NotFound("a")
+    clock.set(20)
+    assert cache.get("a") is None
+    assert log == [("a", 1, cause)]
+
+
 def test_listeners_and_the_cache(loading, clock, source, caplog):
     """CA12: on_removal may call the cache, on_eviction may not; what they raise is logged."""
     heard = []
