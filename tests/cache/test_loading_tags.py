@@ -72,6 +72,8 @@ def test_the_cache_says_tags_of_what_has_none(loading, clock, source):
         assert cache.invalidate_tag("value-1") == 0
         assert cache.invalidate_tag("own") == len(tags)
     assert cache.get("no") is None  # of what is not there it is not asked
+    assert len(cache) == 2
+    assert cache.invalidate_tag("key-no") == 0
     cache._inside()._check()
 
 
