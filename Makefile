@@ -162,8 +162,8 @@ races: export TSAN_OPTIONS := report_bugs=0
 races: ## data races under the thread sanitizer, on THREAD_SANITIZED=/path/to/python3.14t built with it
 	$(call elsewhere,$(THREAD_SANITIZED),$(RACES),THREAD_SANITIZED=/path/to/python3.14t)
 	rm -f $(RACES)/report.*
-	TSAN_OPTIONS='log_path=$(RACES)/report exitcode=0' PYTHONPATH=$(RACES)/lib PYTHON_GIL=0 \
-	$(RACES)/venv/bin/python -m pytest tests/threads --no-py $(PYTEST_ARGS)
+	TSAN_OPTIONS='log_path=$(RACES)/report exitcode=0' PYTHONPATH=$(RACES)/lib PYTHON_GIL=0 HAMMER_PATIENCE=800 \
+	$(RACES)/venv/bin/python -m pytest tests/threads --no-py -o timeout=900 -o faulthandler_timeout=850 $(PYTEST_ARGS)
 	$(RACES)/venv/bin/python .ci/races.py $(RACES)
 
 COUNTED := $(abspath build/refleaks)

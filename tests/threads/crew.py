@@ -1,12 +1,14 @@
 """Threads that start together, and whose errors are the test's; keys that let them meet."""
 
+import os
 import threading
 from collections.abc import Callable
 
 THREADS = 4
+PATIENCE_S = float(os.environ.get("HAMMER_PATIENCE", "100"))  # a sanitizer takes its time
 
 
-def together(*workers: Callable[[], object], timeout: float = 100) -> None:
+def together(*workers: Callable[[], object], timeout: float = PATIENCE_S) -> None:
     """Run every worker in a thread of its own, all from the same moment; raise what any of them raised."""
     start = threading.Barrier(len(workers))
     errors: list[BaseException] = []
