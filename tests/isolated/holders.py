@@ -91,6 +91,54 @@ def ttl_rng(impl: Any, held: Any) -> object:
     return impl.ttl.TTLCache(2, 60, rng=held)
 
 
+@holder
+def s3fifo_value(impl: Any, held: Any) -> object:
+    cache = impl.s3fifo.S3FIFOCache(2)
+    cache["k"] = held
+    return cache
+
+
+@holder
+def s3fifo_key(impl: Any, held: Any) -> object:
+    cache = impl.s3fifo.S3FIFOCache(2)
+    cache[held] = 1
+    return cache
+
+
+@holder
+def removal_listener(impl: Any, held: Any) -> object:
+    return impl.lru.LRUCache(2, on_removal=held)
+
+
+@holder
+def eviction_listener(impl: Any, held: Any) -> object:
+    return impl.ttl.TTLCache(2, 60, on_eviction=held)
+
+
+@holder
+def copier(impl: Any, held: Any) -> object:
+    return impl.lru.LRUCache(2, copy="on_read", copier=held)
+
+
+@holder
+def tagged_value(impl: Any, held: Any) -> object:
+    cache = impl.lru.LRUCache(2)
+    cache.set("k", held, tags=["t"])
+    return cache
+
+
+@holder
+def loading_value(impl: Any, held: Any) -> object:
+    cache = impl.loading.LoadingCache(2)
+    cache.set("k", held)
+    return cache
+
+
+@holder
+def loading_timer(impl: Any, held: Any) -> object:
+    return impl.loading.LoadingCache(2, 60, timer=held)
+
+
 # -- limits
 
 
@@ -168,6 +216,25 @@ def guarded_function(impl: Any, held: Any) -> object:
 @holder
 def permit(impl: Any, held: Any) -> object:
     return impl.breaker.CircuitBreaker("b", exclude=(held,)).acquire()
+
+
+@holder
+def registry_listener(impl: Any, held: Any) -> object:
+    registry = impl.registry.BreakerRegistry()
+    registry.on_transition(held)
+    return registry
+
+
+@holder
+def registry_factory(impl: Any, held: Any) -> object:
+    return impl.registry.BreakerRegistry(lambda name, **options: impl.breaker.CircuitBreaker(name, exclude=(held,)))
+
+
+@holder
+def registry_options(impl: Any, held: Any) -> object:
+    registry = impl.registry.BreakerRegistry(exclude=(held,))
+    registry.get("b")
+    return registry
 
 
 # -- pools
