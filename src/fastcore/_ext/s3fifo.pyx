@@ -7,15 +7,14 @@ section. What moves entries between the queues compares no keys and meets no Pyt
 """
 
 cimport cython
-from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastcore._ext.ring cimport FREE, MAIN, PINNED, ROOTS, SMALL, ring_link, ring_unlink
+from fastcore._ext.ring cimport MAIN, PINNED, SMALL, ring_link, ring_unlink
 from fastcore._ext.slots cimport LENDS, QUEUES, READS, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
-from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_seek, ghost_take, ghost_weight
+from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_take
 from fastcore._ext.queues cimport (
-    Queues, USES, YOUNG, queues_admit, queues_bury, queues_close, queues_enter, queues_fit, queues_leave, queues_open,
+    USES, YOUNG, queues_admit, queues_bury, queues_close, queues_enter, queues_fit, queues_leave, queues_open,
     queues_use, queues_victim, queues_widen
 )
 from fastcore._ext.wheel cimport NEVER
@@ -246,43 +245,3 @@ cdef class S3FIFOCache(TTLCache):
                     codes.append(code)
                 i += 1
         return codes
-
-    def _check(self):
-        """As TTLCache._check; and assert that queues and ghosts are what their sizes say."""
-        cdef list keys = TTLCache._check(self), codes = self._ghosts()
-        cdef Queues *q = &self.queues
-        cdef uint32_t slot, cell, taken = 0
-        cdef double small = 0, total
-        with cython.critical_section(self):
-            slot = self.table.slots[SMALL].next
-            while slot != SMALL:
-                require(q.places[slot] & YOUNG, "entry of the small queue is not young")
-                small += self.weight_of(slot)
-                taken += 1
-                slot = self.table.slots[slot].next
-            require(fabs(small - q.small) <= 1e-9 * (1 + small), "sizes of the small queue do not add up")
-            for slot in range(<uint32_t>ROOTS, self.table.used):
-                if self.table.slots[slot].prev != FREE:
-                    taken -= (q.places[slot] & YOUNG) != 0
-                    require(q.places[slot] <= (USES | YOUNG), "impossible place")
-            require(taken == 0, "young entry outside the small queue")
-            require(q.ghost.count == len(codes), "ghosts lost")
-            for cell in range(q.ghost.width):
-                taken += q.ghost.cells[cell] != 0
-            require(taken == q.ghost.count, "index and queue of ghosts differ in size")
-            total = 0
-            for slot in range(q.ghost.span):
-                cell = ghost_place(&q.ghost, slot)
-                if q.ghost.hashes[cell]:
-                    require(ghost_seek(&q.ghost, q.ghost.hashes[cell], &taken), "ghost not found")
-                    require(q.ghost.cells[taken] == cell + 1, "ghost found elsewhere")
-                    total += ghost_weight(&q.ghost, cell)
-            require(fabs(total - q.ghost.total) <= 1e-9 * (1 + total), "sizes of ghosts do not add up")
-            require(q.ghost.total <= q.ghost.limit, "too many ghosts")
-        return keys
-
-
-cdef int require(bint holds, str what) except -1:
-    if not holds:
-        raise AssertionError(what)
-    return 0

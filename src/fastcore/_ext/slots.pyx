@@ -21,15 +21,15 @@ cimport cython
 from cpython.object cimport Py_EQ, PyObject_RichCompareBool
 from cpython.ref cimport Py_XDECREF
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.math cimport fabs
 
-from fastcore._ext.collector cimport may_cycle
+from importlib import import_module
+
 from fastcore._ext.listeners cimport note
 from fastcore._ext.sampler cimport samples
 from fastcore._ext.tags cimport Tags, exact
 from fastcore._ext.ring cimport (
-    FREE, PyMem_Free, PyMem_Realloc, ROOTS, SMALL, table_close, table_enter, table_grow, table_leave,
-    table_open, table_release, table_take
+    FREE, PyMem_Free, PyMem_Realloc, SMALL, table_close, table_enter, table_grow, table_leave, table_open,
+    table_release, table_take
 )
 
 cdef class Load:
@@ -389,50 +389,8 @@ cdef class Slots:
     # -- for tests -----------------------------------------------------------------------------------------------------
 
     def _check(self):
-        """Assert that index, rings and items agree, without running user code; the keys, first to be evicted first."""
-        cdef Table *t = &self.table
-        cdef uint32_t slot, root, free = 0, count = 0, cells = 0
-        cdef double total = 0
-        cdef list keys = []
-        with cython.critical_section(self):
-            self.intact()
-            for root in range(<uint32_t>ROOTS):
-                slot = t.slots[root].next
-                while slot != root:
-                    require(t.slots[t.slots[slot].prev].next == slot, "ring broken backwards")
-                    require(t.slots[t.slots[slot].next].prev == slot, "ring broken forwards")
-                    require(count < t.count, "more entries in the rings than counted")
-                    if self.weights != NULL:
-                        require((self.weights[slot] == 0) == (root == PINNED), "entry on the wrong ring")
-                        total += self.weights[slot]
-                    keys.append(key_at(self, slot))
-                    require(is_indexed(t, slot), "entry not found where its hash leads")
-                    count += 1
-                    slot = t.slots[slot].next
-            require(count == t.count, "fewer entries in the rings than counted")
-            slot = t.free
-            while slot:
-                require(t.slots[slot].prev == FREE, "slot in use on the free list")
-                require(key_at(self, slot) is None and value_at(self, slot) is None, "free slot holds references")
-                free += 1
-                slot = t.slots[slot].next
-            require(count + free + ROOTS == t.used, "slots lost")
-            for slot in range(<uint32_t>(1 << t.bits)):
-                cells += t.cells[slot] != 0
-            require(cells == count, "index and rings differ in size")
-            require(t.used <= t.capacity, "more slots than memory")
-            if self.tags is not None:
-                self.tags.check()
-                for slot in self.tags.tags:
-                    require(slot < t.used and t.slots[slot].prev != FREE, "tags of an entry that is gone")
-            for stored in self.items:
-                require(self.walked or not may_cycle(stored), "hidden from the collector")
-            if self.weights == NULL:
-                require(count <= self.limit, "over maxsize")
-            else:
-                require(fabs(total - self.total) <= 1e-9 * (1 + total), "sizes do not add up")
-                require(self.total <= self.limit, "over maxsize")
-        return keys
+        """Assert that all parts agree, without running user code; the keys, first to be evicted first."""
+        return import_module("fastcore._ext.checks").check(self)
 
 
 cdef int64_t enter(Slots self, object key, object value, uint32_t hash, Gone *gone) except -1:
@@ -525,21 +483,6 @@ cdef inline bint same_tuples(object a, object b) noexcept:
         if PyTuple_GET_ITEM(a, i) != PyTuple_GET_ITEM(b, i):
             return False
     return True
-
-
-cdef int require(bint holds, str what) except -1:
-    if not holds:
-        raise AssertionError(what)
-    return 0
-
-
-cdef bint is_indexed(Table *t, uint32_t slot) noexcept:
-    cdef uint32_t pos = table_home(t, t.slots[slot].hash)
-    while t.cells[pos]:
-        if t.cells[pos] == (t.slots[slot].hash << t.width) | slot:
-            return True
-        pos = (pos + 1) & ((<uint32_t>1 << t.bits) - 1)
-    return False
 
 
 cdef bint is_among(list objects, object wanted) noexcept:

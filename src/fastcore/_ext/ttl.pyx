@@ -26,7 +26,7 @@ from fastcore._ext.slots cimport (
     unseen, value_at
 )
 from fastcore._ext.weakvalue import WeakValue
-from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_bucket, wheel_due, wheel_move, wheel_remove
+from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_due, wheel_move, wheel_remove
 
 cdef extern from *:
     const int64_t INT64_MAX
@@ -458,26 +458,3 @@ cdef class TTLCache(LRUCache):
         arguments, named = LRUCache._config(self)
         named |= {"jitter": self.spread, "touch": "access" if self.extends else "write", "rng": self.hooks[RNG]}
         return (arguments[0], self.ttl, timer, arguments[1]), named
-
-    def _check(self):
-        """As LRUCache._check; and assert that every timer lies where the wheel will find it."""
-        cdef list keys = LRUCache._check(self)
-        cdef uint32_t slot, bucket, timed = 0, hung = 0
-        with cython.critical_section(self):
-            for slot in range(<uint32_t>ROOTS, self.table.used):
-                if self.table.slots[slot].prev != FREE:
-                    timed += self.timers[slot].expires != NEVER
-                elif slot < self.side and self.timers[slot].expires != NEVER:
-                    raise AssertionError("free slot has a timer")
-            for bucket in range(256):
-                if (self.wheel.first[bucket] != 0) != ((self.wheel.digits[bucket >> 4] >> (bucket & 15)) & 1):
-                    raise AssertionError("wheel's digits and buckets differ")
-                slot = self.wheel.first[bucket]
-                while slot:
-                    if wheel_bucket(&self.wheel, self.timers[slot].expires) != bucket:
-                        raise AssertionError("timer in the wrong bucket")
-                    hung += 1
-                    slot = self.timers[slot].next
-            if timed != hung:
-                raise AssertionError("timers lost")
-        return keys

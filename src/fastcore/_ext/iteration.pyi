@@ -1,0 +1,9 @@
+from typing import Any, final
+
+@final
+class CacheIterator:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __iter__(self) -> CacheIterator: ...
+    def __next__(self) -> Any: ...
+
+__pyx_capi__: dict[str, object]  # what other modules cimport
