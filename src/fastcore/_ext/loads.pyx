@@ -16,6 +16,7 @@ from fastcore._ext.ring cimport FREE, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
     Gone, Load, QUIET, TAGGED, find, finish, hash_of, key_at, live, no_items, trash_for
 )
+from fastcore._ext.tags cimport covers
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -189,7 +190,7 @@ cdef class Loads(Slots):
                     if current is load:
                         break
                     if not (<Load>current).fenced:
-                        if covers(<Load>current, <Load>load):
+                        if covers((<Load>current).tags, (<Load>load).tags):
                             break
                         (<Load>current).fenced = True
                     self.retire(key, current)
@@ -229,14 +230,6 @@ cdef class Loads(Slots):
             self.counters.load_failures += 1
             (<Load>load).fenced = True
             self.retire(key, load)
-
-
-cdef bint covers(Load flight, Load load) noexcept:
-    """Whether one who asks for the tags of `load` may join `flight`: who invalidates one of them fences it too."""
-    for tag in load.tags:
-        if tag not in flight.tags:
-            return False
-    return True
 
 
 cdef int note_all(list trash, Table *table, list items) except -1:
