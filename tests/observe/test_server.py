@@ -237,6 +237,7 @@ async def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
         writer = await deaf(server)
         async with asyncio.timeout(5):
             await server.stop()
+        assert not server._connections
         writer.transport.abort()
 
 
@@ -248,6 +249,7 @@ async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.Monkey
         async with asyncio.timeout(5):
             while server._connections:
                 await asyncio.sleep(0.01)
+        assert not server._connections
         writer.transport.abort()
 
 
