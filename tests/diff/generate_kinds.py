@@ -14,13 +14,14 @@ import fastcore
 from fastcore.testing.kube import KubeServer
 
 PATH = Path(fastcore.__file__).with_name("kinds.json")
+AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 PREFIX = "#/components/schemas/"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 Schemas = dict[str, dict[str, Any]]
 
 
 def download(server: KubeServer) -> tuple[str, Schemas]:
-    """The server's version, and every component schema of every group and version."""
+    """The server's version, and the component schemas of its own groups: not those of custom resources."""
     context = ssl.create_default_context(cadata=server.ca)
 
     def fetch(path: str) -> Any:
@@ -29,8 +30,12 @@ def download(server: KubeServer) -> tuple[str, Schemas]:
             return json.load(response)
 
     schemas: Schemas = {}
+    services = fetch("/apis/apiregistration.k8s.io/v1/apiservices")["items"]
+    own = [s["spec"] for s in services if s["metadata"]["labels"].get(AUTOMANAGED) == "onstart"]
+    groups = {spec.get("group") or "v1" for spec in own} | {"apiregistration.k8s.io"}
     for path in fetch("/openapi/v3")["paths"]:
-        if path.startswith("api"):
+        root, _, rest = path.partition("/")
+        if root in ("api", "apis") and (not rest or rest.split("/")[0] in groups):
             schemas.update(fetch(f"/openapi/v3/{path}").get("components", {}).get("schemas", {}))
     return fetch("/version")["gitVersion"], schemas
 
