@@ -26,7 +26,7 @@ from fastcore._ext.envelope cimport (
 from fastcore._ext.queues cimport queues_use
 from fastcore._ext.s3fifo cimport S3FIFOCache
 from fastcore._ext.slots cimport (
-    Load, QUEUES, QUIET, STRICT, TAGGED, find, hash_of, seen, touch, unseen, value_at
+    Load, QUEUES, QUIET, STRICT, find, hash_of, seen, touch, unseen, value_at
 )
 from fastcore._ext.tags cimport covers
 from fastcore._ext.ttl cimport TTLCache
@@ -331,7 +331,7 @@ jitter=0.0, timer=None, rng=None, getsizeof=None, policy="lru", tagger=None, cop
                         store.retire(key, load)
                     else:
                         store.counters.loads += 1
-                        if old is not None and self.tagger is None and store.flags & TAGGED:
+                        if old is not None and self.tagger is None and store.tagged:
                             self.inherit(<Load>load, <uint32_t>slot)
             except BaseException:
                 (<Load>load).fenced = True  # whoever meets it among the loads in flight takes it out

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memset
 from fastcore._ext.listeners cimport note
 from fastcore._ext.ring cimport FREE, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
-    Gone, Load, QUIET, TAGGED, find, finish, hash_of, key_at, live, no_items, trash_for
+    Gone, Load, QUIET, find, finish, hash_of, key_at, live, no_items, trash_for
 )
 from fastcore._ext.tags cimport covers
 
@@ -87,7 +87,7 @@ cdef class Loads(Slots):
             for load in self.flights.values():
                 if not (<Load>load).tags or tag in (<Load>load).tags:
                     (<Load>load).fenced = True
-            if self.flags & TAGGED:
+            if self.tagged:
                 slots = self.tags.slots.get(tag)
             while slots:
                 self.discard(slots.pop(), trash, "explicit")
@@ -127,7 +127,7 @@ cdef class Loads(Slots):
                 if self.tags is not None:
                     slots, self.tags.slots = self.tags.slots, slots
                     tags, self.tags.tags = self.tags.tags, tags
-                    self.flags &= ~<unsigned int>TAGGED
+                    self.tagged = False
                 table.version = self.table.version + 1
                 table, self.table = self.table, table
                 items, self.items = self.items, items
@@ -147,7 +147,7 @@ cdef class Loads(Slots):
         cdef list pairs = [], tagged
         with cython.critical_section(self):
             self.intact()
-            if self.flags & TAGGED:
+            if self.tagged:
                 tagged = list(self.tags.tags.items())
                 for slot, tags in tagged:
                     self.intact()       # making the list and pairs may run the collector, and so user code

@@ -21,7 +21,7 @@ from fastcore._ext.loads cimport Loads
 from fastcore._ext.ring cimport PyMem_Free, ROOTS
 from fastcore._ext.slots cimport (
     ABSENT, COPIER, COPIES_IN, COPIES_OUT, Counters, DEATHS, DELETES, EVICTS, GETSIZEOF, Gone, LISTENS, Load,
-    LENDS, OPTIONS, QUIET, READS, RESTORE, SPECIAL, STRICT, TAGGED, WEAK, WEIGHS, WRITES, drop, exceeds, find, finish,
+    LENDS, OPTIONS, QUIET, READS, RESTORE, SPECIAL, STRICT, WEAK, WEIGHS, WRITES, drop, exceeds, find, finish,
     hash_of, held, key_at, lend, live, locate_value, seen, store, touch, trash_for, value_at
 )
 
@@ -87,7 +87,7 @@ cdef class LRUCache(Loads):
         most = 0x7FFFFFF0 if limit > 0x7FFFFFF0 else <uint64_t>limit
         LRUCache.clear(self)
         with cython.critical_section(self):
-            self.flags = flags | self.flags & TAGGED
+            self.flags = flags
             self.fractions = False
             # What an earlier call of the constructor left goes when this returns.
             getsizeof, self.hooks[GETSIZEOF] = self.hooks[GETSIZEOF], getsizeof

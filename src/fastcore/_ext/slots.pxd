@@ -53,12 +53,11 @@ cdef enum:
     QUEUES = 32         # not an override: the class places and evicts by `admit`, `placed` and `reuse`
     ASKS = 64           # not an override: setting calls a timer or a random number generator
     LISTENS = 128       # not an override: somebody is told what goes
-    TAGGED = 256        # not an override: some entry has had a tag
-    COPIES_IN = 512     # not an override: what is stored is a copy
-    COPIES_OUT = 1024   # not an override: what is handed out is a copy
-    WEAK = 2048         # not an override: what is stored is a weak reference to the value
+    COPIES_IN = 256     # not an override: what is stored is a copy
+    COPIES_OUT = 512    # not an override: what is handed out is a copy
+    WEAK = 1024         # not an override: what is stored is a weak reference to the value
     LENDS = COPIES_OUT | WEAK
-    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | TAGGED | COPIES_IN | WEAK     # more than `store` does
+    SPECIAL = EVICTS | WEIGHS | QUEUES | ASKS | LISTENS | COPIES_IN | WEAK     # more than `store` does
 
 cdef enum:
     # Places in `hooks`.
@@ -107,7 +106,8 @@ cdef class Slots:
     cdef uint64_t changes           # insertions and removals that an iterator must not miss
     cdef uint64_t flight_version    # loads ever begun
     cdef uint32_t side              # slots for which the side arrays have room
-    cdef unsigned int flags
+    cdef unsigned int flags         # set by the constructor, and read without the section
+    cdef bint tagged                # some entry has had a tag
     cdef bint fractions             # some weight was not an integer
     cdef bint walked                # `items` is shown to the collector: something in it may be part of a cycle
     cdef list items                 # key of slot s at 2 * s, its value after it
@@ -284,7 +284,7 @@ cdef inline int64_t store(Slots self, object key, object value, uint32_t hash, G
     if PyDict_GET_SIZE(<PyObject *>self.flights) or self.sampler is not None:
         return 0
     slot = <uint32_t>find(self, key, hash)
-    if not self.most or self.flags & SPECIAL or PyDict_GET_SIZE(<PyObject *>self.flights):
+    if not self.most or self.flags & SPECIAL or self.tagged or PyDict_GET_SIZE(<PyObject *>self.flights):
         return 0    # a comparison may have resized the cache, tagged an entry, or begun a load
     if not slot:
         return enter(self, key, value, hash, gone)

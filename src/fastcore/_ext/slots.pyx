@@ -172,7 +172,7 @@ cdef class Slots:
     cdef void detach(self, uint32_t slot, Gone *gone) noexcept:
         """Take an entry out, its references into `gone`."""
         self.disarm(slot)
-        if self.flags & TAGGED:
+        if self.tagged:
             self.tags.remove(slot)
         remove(self, slot, gone)
 
@@ -247,7 +247,7 @@ cdef class Slots:
         if slot:
             hold(self, value)
             gone.value = swap(self.items, 2 * <Py_ssize_t>slot + 1, value)
-            if self.flags & TAGGED:
+            if self.tagged:
                 self.tags.remove(slot)
             if self.flags & QUEUES:
                 self.reuse(slot, weight, trash)
@@ -263,7 +263,7 @@ cdef class Slots:
             if self.flags & QUEUES:
                 root = self.admit(hash, weight, gone, trash)
                 reserve(self)
-            elif self.flags & (LISTENS | TAGGED) and not self.flags & WEIGHS:
+            elif (self.flags & LISTENS or self.tagged) and not self.flags & WEIGHS:
                 if trash is not None:
                     self.shrink(trash, <double>self.most - 1)
                 elif self.table.count >= self.most:
@@ -348,12 +348,12 @@ cdef class Slots:
         with cython.critical_section(self):
             if self.tags is None:
                 self.tags = tags
-            self.flags |= TAGGED
+            self.tagged = True
         return 0
 
     cdef int tag(self, uint32_t slot, Load load) except -1:
         """Give an entry that has just been stored the tags of its load."""
-        self.flags |= TAGGED        # again: all may have been cleared away meanwhile
+        self.tagged = True        # again: all may have been cleared away meanwhile
         self.tags.attach(slot, load.tags, load.fresh)
         return 0
 
