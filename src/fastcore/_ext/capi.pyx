@@ -17,7 +17,6 @@ from fastcore._ext.lru cimport LRUCache as Cache
 from fastcore._ext.pool cimport _Pool as PoolBase
 from fastcore._ext.queue cimport WorkQueue as Queue
 from fastcore._ext.requests cimport SAME_PRIORITY, own, to_ns
-from fastcore._ext.s3fifo cimport S3FIFOCache
 from fastcore._ext.slots cimport LENDS, QUIET, READS, find, hash_of, seen, touch, value_at
 from fastcore._ext.ttl cimport TTLCache
 
@@ -44,9 +43,6 @@ cdef object cache_get(LRUCache cache, object key, object default):
     entries = <Cache><object>cache
     if entries.flags & (READS | LENDS):
         return entries.get(key, default)
-    if isinstance(entries, S3FIFOCache):
-        value = (<S3FIFOCache>entries).read(key, &found)
-        return value if found else default
     if isinstance(entries, TTLCache):
         value = (<TTLCache>entries).fetch(key, &found)
         return value if found else default

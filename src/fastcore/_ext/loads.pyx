@@ -32,8 +32,8 @@ cdef class Loads(Slots):
 
     # -- invalidation --------------------------------------------------------------------------------------------------
 
-    def invalidate(self, key, /):
-        """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
+    cdef bint erase(self, object key) except -1:
+        """Remove `key` and fence its load; whether it was there. Takes the section itself."""
         cdef Gone gone = [NULL, NULL]
         cdef list trash = trash_for(self)
         cdef uint64_t now = 0
@@ -45,6 +45,10 @@ cdef class Loads(Slots):
                 self.announce(trash)
         self.release(&gone, trash)
         return taken == 1
+
+    def invalidate(self, key, /):
+        """Remove `key`; True if it was there. A load of it that is in flight will not be stored."""
+        return self.erase(key)
 
     def invalidate_prefix(self, prefix, /):
         """Remove the str (or bytes) keys that begin with `prefix` and fence their loads; the number removed. O(n)."""

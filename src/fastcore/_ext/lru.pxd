@@ -10,6 +10,7 @@ cdef class LRUCache(Loads):
     cdef object read_copy(self, object key, bint subscript, object default)
     cdef int equip(self, dict options) except -1
     cdef double weigh(self, object value) except? -1
+    cdef object prepared(self, object value, int mode, double *weight)
     cdef int make_room(self, object key, double weight) except -1
     cdef object lifetime(self, uint32_t slot, uint64_t now)
     cdef tuple snapshot(self, uint32_t slot, uint64_t now)

@@ -150,6 +150,14 @@ cdef class LRUCache(Loads):
                 self.fractions = True
         return weight
 
+    cdef object prepared(self, object value, int mode, double *weight):
+        """`value` as it is to be stored, and its weight. Runs user code; called with no section held."""
+        if self.flags & WEIGHS:
+            weight[0] = self.weigh(value)
+        if self.flags & COPIES_IN and mode != RESTORE:
+            value = self.hooks[COPIER](value)
+        return WeakValue(value, self.hooks[DEATHS].append) if self.flags & WEAK else value
+
     cdef int make_room(self, object key, double weight) except -1:
         """Evict through a subclass's `popitem`, as cachetools does. Runs user code; called with no section held."""
         cdef int64_t slot
@@ -180,12 +188,7 @@ cdef class LRUCache(Loads):
         hash = hash_of(key)
         if self.flags & (WEIGHS | LISTENS | COPIES_IN | WEAK):
             trash = []
-            if self.flags & WEIGHS:
-                weight = self.weigh(value)
-            if self.flags & COPIES_IN and mode != RESTORE:
-                value = self.hooks[COPIER](value)
-            if self.flags & WEAK:
-                value = WeakValue(value, self.hooks[DEATHS].append)
+            value = self.prepared(value, mode, &weight)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -234,7 +237,7 @@ cdef class LRUCache(Loads):
         raise KeyError(key)
 
     def get(self, key, default=None):
-        """The value of `key`, made the most recently used; `default` if it is absent."""
+        """The value of `key`, its use noted; `default` if it is absent."""
         cdef uint32_t hash
         cdef int64_t slot
         if self.flags & (READS | LENDS):
@@ -346,17 +349,7 @@ cdef class LRUCache(Loads):
                 return lend(self, default)
 
     def __delitem__(self, key):
-        cdef Gone gone = [NULL, NULL]
-        cdef list trash = trash_for(self)
-        cdef uint64_t now = 0
-        cdef int taken
-        self.read_clock(&now)
-        with cython.critical_section(self):
-            taken = self.take(key, now, &gone, trash)
-            if trash is not None:
-                self.announce(trash)
-        self.release(&gone, trash)
-        if taken != 1:
+        if not self.erase(key):
             raise KeyError(key)
 
     def pop(self, key, *default):

@@ -16,7 +16,4 @@ cdef class S3FIFOCache(TTLCache):
     cdef double weight_of(self, uint32_t slot) noexcept
 
     @cython.final
-    cdef object read(self, object key, bint *found)
-
-    @cython.final
     cdef void settle_in(self, uint32_t slot, uint8_t place) noexcept

@@ -10,7 +10,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastcore._ext.ring cimport MAIN, PINNED, SMALL, ring_link, ring_unlink
-from fastcore._ext.slots cimport LENDS, QUEUES, READS, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
+from fastcore._ext.slots cimport QUEUES, WEIGHS, Gone, find, hash_of, seen, unseen, value_at
 from fastcore._ext.ttl cimport Reading, TTLCache
 from fastcore._ext.ghost cimport Ghost, ghost_place, ghost_take
 from fastcore._ext.queues cimport (
@@ -145,25 +145,7 @@ cdef class S3FIFOCache(TTLCache):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key):
-        cdef bint found = False
-        cdef object value = self.read(key, &found)
-        if self.flags & LENDS and found:
-            value = self.borrow(value, &found)
-        return value if found else self.__missing__(key)
-
-    def get(self, key, default=None):
-        """The value of `key`, its use counted; `default` if it is absent."""
-        cdef bint found = False
-        cdef object value
-        if self.flags & READS:
-            return self[key] if key in self else default
-        value = self.read(key, &found)
-        if self.flags & LENDS and found:
-            value = self.borrow(value, &found)
-        return value if found else default
-
-    cdef object read(self, object key, bint *found):
+    cdef object fetch(self, object key, bint *found):
         """The value for a read that counts as a use. Takes the section itself, again after it asked a given timer."""
         cdef Reading reading = [False, 0, 0]
         cdef uint32_t hash = hash_of(key)

@@ -61,5 +61,4 @@ cdef class TTLCache(LRUCache):
     @cython.final
     cdef void arm(self, uint32_t slot, uint64_t expires) noexcept
 
-    @cython.final
     cdef object fetch(self, object key, bint *found)

@@ -21,11 +21,10 @@ from time import monotonic
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.ring cimport FREE, PyMem_Free, PyMem_Realloc, ROOTS
 from fastcore._ext.slots cimport (
-    ABSENT, ASKS, COPIER, COPIES_IN, DEATHS, EVICTS, Gone, LENDS, LISTENS, Load, READS, RESTORE, RNG, SPECIAL,
+    ABSENT, ASKS, COPIES_IN, EVICTS, Gone, LENDS, LISTENS, Load, READS, RESTORE, RNG, SPECIAL,
     STRICT, TIMER, WEAK, WEIGHS, drop, exceeds, find, finish, hash_of, locate_value, seen, store, touch as refresh,
     unseen, value_at
 )
-from fastcore._ext.weakvalue import WeakValue
 from fastcore._ext.wheel cimport NEVER, wheel_add, wheel_due, wheel_move, wheel_remove
 
 cdef extern from *:
@@ -279,12 +278,7 @@ cdef class TTLCache(LRUCache):
         hash = hash_of(key)
         if self.flags & (WEIGHS | LISTENS | COPIES_IN | WEAK):
             trash = []
-            if self.flags & WEIGHS:
-                weight = self.weigh(value)
-            if self.flags & COPIES_IN and mode != RESTORE:
-                value = self.hooks[COPIER](value)
-            if self.flags & WEAK:
-                value = WeakValue(value, self.hooks[DEATHS].append)
+            value = self.prepared(value, mode, &weight)
         if load is not None and load.tags:
             self.expect_tags()
         if (mode == STRICT or mode == ABSENT) and exceeds(self, weight):
@@ -367,7 +361,7 @@ cdef class TTLCache(LRUCache):
         return value if found else self.__missing__(key)
 
     def get(self, key, default=None):
-        """The value of `key`, made the most recently used; `default` if it is absent."""
+        """The value of `key`, its use noted; `default` if it is absent."""
         cdef bint found = False
         cdef object value
         if self.flags & READS:

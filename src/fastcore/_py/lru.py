@@ -475,7 +475,7 @@ class LRUCache:
         raise KeyError(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`, made the most recently used; `default` if it is absent."""
+        """The value of `key`, its use noted; `default` if it is absent."""
         if {"__getitem__", "__contains__"} & self._overrides:
             return self[key] if key in self else default  # noqa: SIM401 - the subclass's methods are to be called
         found, value = self._read(key)

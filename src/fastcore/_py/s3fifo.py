@@ -217,10 +217,6 @@ class S3FIFOCache(TTLCache):
                     return True, entry.value
             reading = self._read_timer()
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`, its use counted; `default` if it is absent."""
-        return super().get(key, default)
-
     # -- the whole
 
     def _config(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
