@@ -2,31 +2,24 @@
 
 import asyncio
 import contextlib
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastcore.controller import signals
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.context import Scope
-from fastcore.controller.controller import Controller, Watch
+from fastcore.controller.controller import Controller
 from fastcore.controller.events import EventRecorder
-from fastcore.controller.informer import Informer
-from fastcore.controller.model import Kind
+from fastcore.controller.lifecycle import run_until
+from fastcore.controller.pages import add_pages
+from fastcore.controller.sources import Sources
 from fastcore.controller.workspace import Workspace, Workspaces
-from fastcore.observe import HttpServer, checks_page, metrics_page
+from fastcore.observe import HttpServer
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-log = logging.getLogger("fastcore.controller")
-
 RESYNC_S = 36_000.0  # ten hours, as controller-runtime
-_SIGNALS = ("SIGTERM", "SIGINT")
-_InformerKey = tuple[str, Kind, str | None, str | None, str | None]
-
 
 Check = Callable[[], str | None]
 """Returns None, or what is wrong."""
@@ -102,7 +95,7 @@ class Manager:
         self._resync = resync
         self._registry = registry
         self._handle_signals = handle_signals
-        self._informers: dict[_InformerKey, Informer] = {}
+        self._sources: Sources | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
@@ -180,14 +173,16 @@ class Manager:
         self._loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
             if self._handle_signals:
-                stack.enter_context(self._signals(self._loop))
+                stack.enter_context(signals.handled(self.stop))
             await self._open_workspaces(stack)
             if self.server is not None:
-                self._add_pages(self.server)
+                add_pages(self.server, self)
                 await self.server.start()
                 stack.push_async_callback(self.server.stop)
-            await self._connect(stack)
-            await self._run_until_stopped()
+            sources = Sources(self._resync)
+            await self._connect(sources, stack)
+            self._sources = sources
+            await run_until(self._stop, sources, self.controllers.values())
 
     async def _open_workspaces(self, stack: contextlib.AsyncExitStack) -> None:
         given = self._wanted
@@ -203,96 +198,23 @@ class Manager:
             workspaces = await stack.enter_async_context(opened)
         self.workspaces = {workspace.name: workspace for workspace in workspaces}
 
-    def _add_pages(self, server: HttpServer) -> None:
-        server.route("/metrics", metrics_page(self.export()))
-        server.route("/healthz", checks_page(self.health))
-        server.route("/readyz", checks_page(self.readiness))
-
-    async def _connect(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _connect(self, sources: Sources, stack: contextlib.AsyncExitStack) -> None:
         """Give every controller what it needs in each workspace, with handlers in place before any informer runs."""
         for controller in self.controllers.values():
             manager = controller.options.field_manager or controller.name
             tracked = manager if controller.options.track_fields else None
             scopes = {}
             for name, workspace in self.workspaces.items():
-                informers = {watch.kind: self._informer(workspace, watch, tracked) for watch in controller.watches}
+                informers = {watch.kind: sources.informer(workspace, watch, tracked) for watch in controller.watches}
                 recorder = await stack.enter_async_context(EventRecorder(workspace.client, controller.name))
                 scopes[name] = Scope(workspace, informers, recorder, manager)
             controller.connect(scopes)
-
-    def _informer(self, workspace: Workspace, watch: Watch, field_manager: str | None) -> Informer:
-        key = (workspace.name, watch.kind, watch.label_selector, watch.field_selector, field_manager)
-        informer = self._informers.get(key)
-        if informer is None:
-            informer = Informer(
-                workspace,
-                watch.kind,
-                label_selector=watch.label_selector,
-                field_selector=watch.field_selector,
-                field_manager=field_manager or "",  # nobody's name: none of managedFields is kept
-                resync=self._resync,
-            )
-            self._informers[key] = informer
-        return informer
-
-    async def _run_until_stopped(self) -> None:
-        sources = [
-            asyncio.create_task(informer.run(), name=f"informer-{name}-{kind.plural}")
-            for (name, kind, *_), informer in self._informers.items()
-        ]
-        controllers = [
-            asyncio.create_task(controller.run(), name=f"controller-{name}")
-            for name, controller in self.controllers.items()
-        ]
-        stopped = asyncio.create_task(self._stop.wait(), name="manager-stop")
-        failure: BaseException | None = None
-        try:
-            done, _ = await asyncio.wait([stopped, *sources, *controllers], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopped}:
-                failure = failure or task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
-        finally:
-            self._stop.set()
-            stopped.cancel()
-            grace = 0.0 if failure is not None else None
-            await asyncio.gather(*(controller.stop(grace=grace) for controller in self.controllers.values()))
-            for task in (*sources, *controllers):
-                task.cancel()
-            await asyncio.gather(stopped, *sources, *controllers, return_exceptions=True)
-        if failure is not None:
-            raise failure
 
     def _unready(self) -> str | None:
         """None if every informer is synced, else which are not."""
         if self._stop.is_set():
             return "stopping"
-        if not self._informers:
+        if self._sources is None:
             return "not started"
-        late = [f"{name}/{key.kind}" for (name, key, *_), i in self._informers.items() if not i.synced]
-        return f"not synced: {', '.join(sorted(late))}" if late else None
-
-    @contextlib.contextmanager
-    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Stop at the first signal; then, and at the end, the handlers of before are back."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before: dict[int, Any] = {}
-
-        def restore() -> None:
-            while before:
-                number, handler = before.popitem()
-                if signal.getsignal(number) is received:
-                    signal.signal(number, handler)
-
-        def received(number: int, frame: FrameType | None) -> None:
-            restore()
-            log.info("%s: stopping", signal.Signals(number).name)
-            loop.call_soon_threadsafe(self._stop.set)
-
-        for name in _SIGNALS:
-            number = getattr(signal, name)
-            before[number] = signal.signal(number, received)
-        try:
-            yield
-        finally:
-            restore()
+        late = self._sources.late()
+        return f"not synced: {', '.join(late)}" if late else None
