@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, MutableMapping
-from time import monotonic
 from typing import Any, TypeVar
 
+from fastcore.clock import NS_PER_S, monotonic_ns
 from fastcore.controller.batch import Batch
 from fastcore.controller.client import Client
 from fastcore.controller.events import EventRecorder
@@ -67,7 +67,7 @@ class Context:
         request: what is reconciled.
         controller: the controller's name.
         reconcile_id: unique in this process and, very likely, beyond it (CT-9).
-        deadline: value of `time.monotonic()` at which the reconcile should be over, or None.
+        deadline: second of the monotonic clock at which the reconcile should be over, or None.
 
     Reads come from the informers: they cost no request, may lag behind the server, and return objects that nobody
     may change (IN-6).
@@ -180,7 +180,7 @@ class Context:
         Raises:
             ReconcileTimeout: it is.
         """
-        if self.deadline is not None and monotonic() >= self.deadline:
+        if self.deadline is not None and monotonic_ns() / NS_PER_S >= self.deadline:
             raise ReconcileTimeout(f"the reconcile of {self.request} is over its deadline")
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

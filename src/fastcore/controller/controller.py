@@ -13,9 +13,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
-from time import monotonic
 from typing import Any, NamedTuple
 
+from fastcore.clock import NS_PER_S, monotonic_ns, own_clock
 from fastcore.controller.context import Context, ReconcileTimeout, Scope
 from fastcore.controller.counters import ReconcileCounters
 from fastcore.controller.errors import ApiError
@@ -86,7 +86,7 @@ class Controller:
         self.options = options
         self.counters = ReconcileCounters()
         limiter = default_limiter() if options.limiter is None else options.limiter
-        self.queue: WorkQueue[Request] = WorkQueue(limiter=limiter, fair_by=itemgetter(0), name=name)
+        self.queue: WorkQueue[Request] = WorkQueue(limiter=limiter, fair_by=itemgetter(0), clock=own_clock(), name=name)
         self._reconciler = reconciler
         self._is_async = _is_coroutine_function(reconciler)
         self._scopes: Mapping[str, Scope] = {}
@@ -193,7 +193,7 @@ class Controller:
             log.error("controller %s: %s is in no workspace of this manager: dropped", self.name, request)
             return
         timeout = self.options.reconcile_timeout
-        started = monotonic()
+        started = monotonic_ns() / NS_PER_S
         context = Context(
             scope,
             request,
@@ -217,7 +217,7 @@ class Controller:
         finally:
             self._running.discard(request)
             counters.active_workers -= 1
-            counters.time.observe(monotonic() - started)
+            counters.time.observe(monotonic_ns() / NS_PER_S - started)
 
     async def _reconcile(self, context: Context, request: Request, timeout: float | None) -> Result:
         if self._is_async:

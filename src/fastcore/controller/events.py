@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from time import time_ns
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from fastcore.clock import NS_PER_S, utc_now
 from fastcore.controller.client import Client
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import ConnectionFailed, NotFoundError, RequestTimeout
@@ -93,7 +93,7 @@ class EventRecorder:
         *,
         queue_size: int = 1000,
         instance: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if queue_size < 1:
@@ -106,7 +106,7 @@ class EventRecorder:
         self._queue_size = queue_size
         self._now = now
         self._sleep = sleep
-        self._names = count(time_ns())
+        self._names = count(round(now().timestamp() * NS_PER_S))
         self._lock = threading.Lock()  # guards _waiting, _closed and stats.dropped: `event` comes from any thread
         self._waiting: OrderedDict[_Key, _Waiting] = OrderedDict()
         self._written: OrderedDict[_Key, _Written] = OrderedDict()

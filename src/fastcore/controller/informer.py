@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from fastcore.clock import NS_PER_S, Clock, monotonic_ns
+from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.managed import keep_own_fields
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector
@@ -129,7 +129,7 @@ class Informer:
         self._resync = resync
         self._clock = clock
         self._sleep = sleep
-        self._random = random or Random()
+        self._random = random or new_random()
         self._store = Store(partial=bool(label_selector or field_selector))
         self._store.add_index(_OWNER_INDEX, _owner_uids)
         self._reflector = Reflector(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fastcore.clock import own_clock
 from fastcore.controller.cpus import default_concurrency
 from fastcore.ratelimit import ItemBackoff, MaxOf, TokenBucket
 
@@ -25,7 +26,7 @@ class Limiter(Protocol):
 
 def default_limiter() -> Limiter:
     """client-go's: the longer of 5 ms doubling to 1000 s a key, and 10 a second with bursts of 100 over all keys."""
-    return MaxOf(ItemBackoff(0.005, 1000.0), TokenBucket(10.0, 100))
+    return MaxOf(ItemBackoff(0.005, 1000.0), TokenBucket(10.0, 100, clock=own_clock()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fastcore.clock import NS_PER_S, Clock, monotonic_ns
+from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.client import PAGE_SIZE, Client
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import (
@@ -73,7 +73,7 @@ class Backoff:
         self._jitter = jitter
         self._reset_ns = int(reset_after * NS_PER_S)
         self._clock = clock
-        self._random = random or Random()
+        self._random = random or new_random()
         self._delay = base
         self._failed_ns: int | None = None
 
@@ -150,7 +150,7 @@ class Reflector:
         self._field_selector = field_selector
         self._clock = clock
         self._sleep = sleep
-        self._random = random or Random()
+        self._random = random or new_random()
         self._backoff = backoff or Backoff(clock=clock, random=self._random)
         self._idle_timeout = idle_timeout
         self._page_size = page_size

@@ -3,13 +3,14 @@
 import asyncio
 import platform
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
 from fastcore._version import __version__
+from fastcore.clock import utc_now
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ConnectionFailed, RequestTimeout, error_from_body
 from fastcore.controller.transport import Answer, Transport
@@ -211,4 +212,4 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return max(0.0, (moment - utc_now()).total_seconds())

@@ -8,10 +8,11 @@ that has left the spec. After that, a child is written only if it no longer cove
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fastcore.cache import LRUCache
+from fastcore.clock import utc_now
 from fastcore.controller.batch import Apply, Patch
 from fastcore.controller.builder import ControllerBuilder
 from fastcore.controller.context import Context
@@ -90,9 +91,7 @@ class WebAppReconciler:
             fingerprint.
     """
 
-    def __init__(
-        self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), remembered: int = REMEMBERED
-    ) -> None:
+    def __init__(self, *, now: Callable[[], datetime] = utc_now, remembered: int = REMEMBERED) -> None:
         self._now = now
         self.settled: LRUCache[int, bool] = LRUCache(remembered)
 
