@@ -25,8 +25,8 @@ from fastcore._py.envelope import (
     Envelope,
     refreshes_early,
 )
-from fastcore._py.lru import QUIET, STRICT, Entry, Load
 from fastcore._py.s3fifo import S3FIFOCache
+from fastcore._py.slots import QUIET, STRICT, Entry, Load
 from fastcore._py.ttl import TTLCache
 from fastcore.errors import NotFound
 

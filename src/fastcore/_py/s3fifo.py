@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from fastcore._py.listeners import Gone
-from fastcore._py.lru import Entry
+from fastcore._py.slots import Entry
 from fastcore._py.ttl import TTLCache
 
 USES, TWICE, YOUNG = 3, 2, 4

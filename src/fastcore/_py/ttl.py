@@ -16,7 +16,8 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from fastcore._py.listeners import Gone
-from fastcore._py.lru import ABSENT, RESTORE, Entry, Load, LRUCache
+from fastcore._py.lru import LRUCache
+from fastcore._py.slots import ABSENT, RESTORE, Entry, Load
 
 NS_PER_S = 1_000_000_000
 
