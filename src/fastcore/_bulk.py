@@ -3,15 +3,19 @@
 Nobody waits for others before its own call has ended, so calls whose keys overlap cannot wait for each other in a ring.
 """
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcore._loaders import refuse_awaitable
 from fastcore._singleflight import ABSENT, Flight, Loads
 from fastcore.errors import NotFound
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from fastcore import _aio as asyncio
 
 
 class Party:

@@ -3,18 +3,22 @@
 `_load` and `_refresh` are the hooks of the half that reads; see `fastcore._py.loading`.
 """
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastcore._loaders import call, is_asynchronous, refuse_awaitable
 from fastcore._reloads import Reloads
 from fastcore._singleflight import ABSENT, Flight, aload, in_loop, load, run, running_loop, start, with_tags
 from fastcore.errors import NotFound
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from fastcore import _aio as asyncio
 
 LOG = logging.getLogger("fastcore.cache")
 

@@ -5,7 +5,6 @@ section each). Here stands what callers do meanwhile. Locks of this module are h
 loader, a cache or an event loop runs.
 """
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -16,6 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastcore._loaders import call, refuse_awaitable
 from fastcore.errors import ReentrancyError
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from fastcore import _aio as asyncio
 
 if TYPE_CHECKING:
     from fastcore._bulk import Party
@@ -299,7 +303,7 @@ def start(
     flight.task.add_done_callback(ended)
 
 
-def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+def in_loop(loop: "asyncio.AbstractEventLoop", function: Callable[[], object]) -> None:
     """Run `function` in `loop`; nobody is there any more if the loop is closed."""
     try:
         loop.call_soon_threadsafe(function)
@@ -308,7 +312,7 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> 
             raise
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> "asyncio.AbstractEventLoop | None":
     """The event loop that runs in this thread."""
     try:
         return asyncio.get_running_loop()

@@ -17,7 +17,6 @@ from fastcore._ext.threeway cimport both_plain, changes_of, conflict, deletions_
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 
 from fastcore.errors import PatchConflict
 
@@ -181,6 +180,7 @@ cdef dict table_of(object types):
     """The types given, or those of the built-in kinds; `tests/diff/generate_kinds.py` makes these."""
     if types is None:
         if not _BUILT_IN:
+            from importlib.resources import files  # here: it costs as much to import as all of fastcore.diff
             _BUILT_IN["types"] = json.loads((files("fastcore") / "kinds.json").read_bytes())["types"]
         return _BUILT_IN["types"]
     if not isinstance(types, Mapping):

@@ -7,7 +7,6 @@ is the type "apps/v1 Deployment". A member that is not there has no strategy and
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from fastcore._py.document import plain
@@ -21,6 +20,8 @@ _PLAIN = (None, "", False, "")
 @cache
 def built_in() -> Types:
     """The table of the built-in kinds, read once; `tests/diff/generate_kinds.py` makes it from a kube-apiserver."""
+    from importlib.resources import files  # here: it costs as much to import as all of fastcore.diff
+
     table: Types = json.loads((files("fastcore") / "kinds.json").read_bytes())["types"]
     return table
 
