@@ -13,6 +13,7 @@ from fastcore._py import ttl as py_ttl
 
 KEYS = st.one_of(st.integers(0, 12), st.sampled_from(["a", "ab", "abc", b"a", 1.0, True, None, (1, 2)]))
 VALUES = st.integers(0, 5)
+TAGS = st.lists(st.sampled_from(["red", "blue", "round"]), max_size=3)
 TTLS = st.sampled_from([..., None, 0, 1, 3, 10, 16, 17, 300, 10**6, 2.5, 10**25])
 
 
@@ -27,6 +28,11 @@ class Twins(RuleBasedStateMachine):
     """Every rule is done to both; every answer, and afterwards every trait, must be the same."""
 
     twins = ()
+
+    def listened(self):
+        """Options that let both tell what goes; each keeps its own log."""
+        self.logs = ([], [])
+        return [{"on_removal": lambda *news, log=log: log.append(news)} for log in self.logs]
 
     def both(self, function):
         left, right = (outcome(lambda twin=twin: function(twin)) for twin in self.twins)
@@ -77,6 +83,14 @@ class Twins(RuleBasedStateMachine):
     def resize(self, maxsize):
         self.both(lambda c: c.resize(maxsize))
 
+    @rule(key=KEYS, value=VALUES, tags=TAGS)
+    def set_with_tags(self, key, value, tags):
+        self.both(lambda c: c.set(key, value, tags=tags))
+
+    @rule(tag=st.sampled_from(["red", "blue", "round", ""]))
+    def invalidate_tag(self, tag):
+        self.both(lambda c: c.invalidate_tag(tag))
+
     @rule()
     def clear(self):
         self.both(lambda c: c.clear())
@@ -119,13 +133,21 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda c: {key for key in c})  # noqa: C416 - without asking for the length
         self.both(lambda c: sorted(map(repr, c._items())))
         self.both(lambda c: (len(c), c.currsize, c.maxsize))
+        self.both(lambda c: sorted((repr(key), sorted(tags)) for key, tags in c._tagged()))
+        left, right = self.logs
+        assert sorted(map(repr, left)) == sorted(map(repr, right))
+        left.clear()
+        right.clear()
 
 
 class LRUTwins(Twins):
     @initialize(maxsize=st.integers(0, 12), weighted=st.booleans())
     def create(self, maxsize, weighted):
         weigh = (lambda value: value * 0.5) if weighted else None
-        self.twins = (ext_lru.LRUCache(maxsize, weigh), py_lru.LRUCache(maxsize, weigh))
+        self.twins = tuple(
+            kind(maxsize, weigh, **options)
+            for kind, options in zip((ext_lru.LRUCache, py_lru.LRUCache), self.listened(), strict=True)
+        )
 
 
 class TTLTwins(Twins):
@@ -141,8 +163,8 @@ class TTLTwins(Twins):
         self.now = start
         weigh = (lambda value: value) if weighted else None
         self.twins = tuple(
-            kind(maxsize, ttl, self.timer, weigh, touch=touch, jitter=jitter, rng=lambda: 0.25)
-            for kind in (ext_ttl.TTLCache, py_ttl.TTLCache)
+            kind(maxsize, ttl, self.timer, weigh, touch=touch, jitter=jitter, rng=lambda: 0.25, **options)
+            for kind, options in zip((ext_ttl.TTLCache, py_ttl.TTLCache), self.listened(), strict=True)
         )
 
     def timer(self):
@@ -165,6 +187,70 @@ class TTLTwins(Twins):
 TestLRUTwins = LRUTwins.TestCase
 TestTTLTwins = TTLTwins.TestCase
 TestLRUTwins.settings = TestTTLTwins.settings = settings(stateful_step_count=60)
+
+
+class Thing:
+    """A value that can be held weakly."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __repr__(self):
+        return f"Thing({self.number})"
+
+
+class WeakTwins(RuleBasedStateMachine):
+    """Values that somebody holds for a while: both twins lose the same entries, and say so (CA12)."""
+
+    @initialize(maxsize=st.integers(1, 6))
+    def create(self, maxsize):
+        self.logs = ([], [])
+        self.twins = tuple(
+            kind(maxsize, weak_values=True, on_removal=lambda key, value, cause, log=log: log.append((key, cause)))
+            for kind, log in zip((ext_lru.LRUCache, py_lru.LRUCache), self.logs, strict=True)
+        )
+        self.held = {}
+
+    def both(self, function):
+        left, right = (outcome(lambda twin=twin: function(twin)) for twin in self.twins)
+        assert left == right
+        return left
+
+    @rule(key=st.integers(0, 8), tags=TAGS)
+    def put(self, key, tags):
+        thing = self.held[key] = Thing(key)
+        self.both(lambda c: c.set(key, thing, tags=tags))
+
+    @rule(key=st.integers(0, 8))
+    def let_go(self, key):
+        self.held.pop(key, None)
+
+    @rule(key=st.integers(0, 8))
+    def read(self, key):
+        found = self.both(lambda c: c.get(key))
+        assert found is None or found is self.held[key]
+
+    @rule(key=st.integers(0, 8))
+    def pop(self, key):
+        self.both(lambda c: c.pop(key, None))
+
+    @rule(tag=st.sampled_from(["red", "blue", "round"]))
+    def invalidate_tag(self, tag):
+        self.both(lambda c: c.invalidate_tag(tag))
+
+    @rule(maxsize=st.integers(0, 6))
+    def resize(self, maxsize):
+        self.both(lambda c: c.resize(maxsize))
+
+    @invariant()
+    def same(self):
+        self.both(lambda c: (len(c), sorted(c), c._check()))
+        self.both(lambda c: all(c.peek(key) is self.held[key] for key in c))
+        left, right = self.logs
+        assert sorted(left) == sorted(right)
+
+
+TestWeakTwins = WeakTwins.TestCase
 
 
 class AgainstAModel(RuleBasedStateMachine):
