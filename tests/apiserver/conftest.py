@@ -35,7 +35,8 @@ class Local(Client):
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": content_type, "accept": accept, "user-agent": "local"}
         text = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
-        return self.api.handle(Request(method, self.base + path, urlencode(text, quote_via=quote), headers, data))
+        request = Request(method, self.base + path, urlencode(text, quote_via=quote), headers, data)
+        return self.api.handle(request, self.api.faults.judge(request))
 
     def call(
         self, method: str, path: str, body: Any = None, content_type: str = JSON, accept: str = JSON, **query: Any

@@ -13,8 +13,11 @@ from fastcore.testing.apiserver.about import NOT_FOUND, describe
 from fastcore.testing.apiserver.bodies import parse_object
 from fastcore.testing.apiserver.crds import CRDs
 from fastcore.testing.apiserver.deletes import DeleteOptions, delete
+from fastcore.testing.apiserver.fault import Verdict
+from fastcore.testing.apiserver.faults import Faults
 from fastcore.testing.apiserver.message import Request, Response, error_response, form_of, json_response, warn
 from fastcore.testing.apiserver.registry import Registry
+from fastcore.testing.apiserver.replica import Replica
 from fastcore.testing.apiserver.status import (
     Cause,
     StatusError,
@@ -65,6 +68,7 @@ class API:
     Attributes:
         store, registry, writer: what it works on, for the built-in controllers and for tests.
         watches: the running watches.
+        faults: what goes wrong on purpose.
 
     Example:
         >>> api = API()
@@ -76,18 +80,26 @@ class API:
         self.settings = settings or Settings()
         self.store = Store(self.settings.history)
         self.registry = Registry()
-        self.writer = Writer(self.store, self.registry, self.settings.now, self.settings.seed)
+        self.faults = Faults(self)
+        self.writer = Writer(self.store, self.registry, self._now, self.settings.seed)
         self.workspaces = Workspaces(self.writer, self.registry, self.settings.workspaces)
         self.watches: dict[WatchStream, None] = {}
         CRDs(self.writer, self.registry, self._end_watches)
 
-    def handle(self, request: Request) -> Response | WatchStream:
-        """Answer a request; a watch comes back as a stream that the caller carries to the client."""
+    def handle(self, request: Request, verdict: Verdict | None = None) -> Response | WatchStream:
+        """Answer a request; a watch comes back as a stream that the caller carries to the client.
+
+        Args:
+            request: the call.
+            verdict: what `faults.judge` said about it. Its delays and resets are the caller's to carry out.
+        """
         try:
+            if verdict is not None and verdict.error is not None:
+                raise verdict.error
             self._authorize(request)
             if len(request.body) > BODY_LIMIT:
                 raise too_large(BODY_LIMIT)
-            return self._route(request)
+            return self._route(request, verdict)
         except StatusError as error:
             return error_response(error)
         except RecursionError:
@@ -100,6 +112,9 @@ class API:
         """Forget a watch whose client has gone or whose stream has ended."""
         stream.end()
         self.watches.pop(stream, None)
+
+    def _now(self) -> float:
+        return self.settings.now() + self.faults.clock_offset
 
     def cut_watches(self) -> int:
         """End every watch at once, as a restart of the server would; returns how many."""
@@ -120,7 +135,7 @@ class API:
             if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
                 raise unauthorized()
 
-    def _route(self, request: Request) -> Response | WatchStream:
+    def _route(self, request: Request, verdict: Verdict | None) -> Response | WatchStream:
         workspace, parts = split_workspace(request.path)
         if workspace is not None:
             self.workspaces.ensure(workspace)
@@ -144,13 +159,18 @@ class API:
         if path.watch:
             query["watch"] = "1"
         if request.method in ("GET", "HEAD"):
-            return self._read(request, target, workspace, query)
+            return self._read(request, target, workspace, query, verdict.replica if verdict is not None else None)
         if workspace is None or (resource.namespaced and path.name and not path.namespace):
             raise method_not_allowed()
         return self._write(request, target, query)
 
     def _read(
-        self, request: Request, target: Target, workspace: str | None, query: dict[str, str]
+        self,
+        request: Request,
+        target: Target,
+        workspace: str | None,
+        query: dict[str, str],
+        replica: Replica | None,
     ) -> Response | WatchStream:
         form, content_type = form_of(request.headers.get("accept", ""))
         annotate = workspace is None
@@ -158,22 +178,32 @@ class API:
         watching = is_true(query.get("watch", ""))
         if watching and (not target.name or request.path.find("/watch/") >= 0):
             selector = reads.selector_of(target, query)
+            options = WatchOptions(query)
             stream = WatchStream(
-                self.store, target, workspace, view, selector, WatchOptions(query), self.settings.watch_buffer
+                self.store,
+                target,
+                workspace,
+                view,
+                selector,
+                options,
+                self.settings.watch_buffer,
+                # Without a revision a watch is consistent: only an up-to-date server may serve it.
+                None if options.revision is None else replica,
+                self.faults.copies,
             )
             self.watches[stream] = None
             return stream
         if target.name:
             if workspace is None or (target.resource.namespaced and not target.namespace):
                 raise method_not_allowed()
-            record = reads.get(self.store, target, query)
+            record = reads.get(self.store, target, query, replica)
             if target.subresource == "scale":
                 return json_response(scale.scale_of(target, self.writer.admission.read(target, record)))
             if form == "table":
                 page = reads.Page([record], record.revision)
                 return Response(reads.table_body(target, page, query.get("includeObject", "Metadata")))
             return Response(view.object(record), content_type=content_type)
-        page = reads.list_page(self.store, target, workspace, query)
+        page = reads.list_page(self.store, target, workspace, query, replica)
         if form == "table":
             return Response(reads.table_body(target, page, query.get("includeObject", "Metadata")))
         return Response(reads.list_body(view, page))

@@ -5,8 +5,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fastcore.testing.apiserver.replica import Replica
 from fastcore.testing.apiserver.selectors import EVERYTHING, Selector, parse
-from fastcore.testing.apiserver.status import Cause, StatusError, bad_request, expired, invalid_options, not_found
+from fastcore.testing.apiserver.status import (
+    Cause,
+    StatusError,
+    bad_request,
+    expired,
+    invalid_options,
+    not_found,
+    too_large_resource_version,
+)
 from fastcore.testing.apiserver.storage import Collection, Record, Store
 from fastcore.testing.apiserver.tables import table
 from fastcore.testing.apiserver.target import Key, Target
@@ -55,21 +64,39 @@ def selector_of(target: Target, query: dict[str, str]) -> Selector:
     return found
 
 
-def get(store: Store, target: Target, query: dict[str, str]) -> Record:
+def get(store: Store, target: Target, query: dict[str, str], stale: Replica | None = None) -> Record:
     """One object.
+
+    Args:
+        stale: a replica that has fallen behind, for reads that need not be consistent.
 
     Raises:
         StatusError: 404; 504 if a revision is asked for that has not been reached.
     """
-    store.check_reached(revision_of(query.get("resourceVersion", "")) or 0)
-    found = store.collection(*target.resource.storage).records.get(target.key)
+    revision = revision_of(query.get("resourceVersion", ""))
+    store.check_reached(revision or 0)
+    if stale is not None and revision is not None:
+        _check_replica(stale, revision)
+        found = stale.get(target.resource.storage, target.key)
+    else:
+        found = store.collection(*target.resource.storage).records.get(target.key)
     if found is None:
         raise not_found(target.resource.group, target.resource.plural, target.name)
     return found
 
 
-def list_page(store: Store, target: Target, workspace: str | None, query: dict[str, str]) -> Page:
+def _check_replica(replica: Replica, revision: int) -> None:
+    if revision > replica.revision:
+        raise too_large_resource_version(revision, replica.revision)
+
+
+def list_page(
+    store: Store, target: Target, workspace: str | None, query: dict[str, str], stale: Replica | None = None
+) -> Page:
     """The page of a list that the query asks for.
+
+    Args:
+        stale: a replica that has fallen behind, for reads that need not be consistent.
 
     Raises:
         StatusError: 400, 410 (revision or token has expired), 422 or 504.
@@ -91,6 +118,10 @@ def list_page(store: Store, target: Target, workspace: str | None, query: dict[s
         records = collection.select_at(workspace, target.namespace, revision)
         return _cut(_select(records, selector), revision, limit, selector)
     store.check_reached(revision or 0)
+    if stale is not None and revision is not None:
+        _check_replica(stale, revision)
+        records = stale.select(target.resource.storage, workspace, target.namespace)
+        return _cut(_select(records, selector), stale.revision, limit, selector)
     records = collection.select(workspace, target.namespace)
     return _cut(_select(records, selector), store.revision, limit, selector)
 

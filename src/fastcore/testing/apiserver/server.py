@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,15 +10,13 @@ from typing import Self, TypeVar
 
 from aiohttp import web
 
-from fastcore.testing.apiserver.api import API, BODY_LIMIT, Settings
+from fastcore.testing.apiserver.api import API, Settings
+from fastcore.testing.apiserver.carrier import Carrier
 from fastcore.testing.apiserver.controllers import BUILT_IN_CONTROLLERS, Controllers
+from fastcore.testing.apiserver.faults import Faults
 from fastcore.testing.apiserver.kubeconfig import write_kubeconfig
-from fastcore.testing.apiserver.message import Request, Response, error_response
-from fastcore.testing.apiserver.status import too_large
-from fastcore.testing.apiserver.watch import WatchStream
 
 _T = TypeVar("_T")
-_LONGEST_WATCH = (1800.0, 3600.0)
 
 
 class APIServer:
@@ -82,6 +79,7 @@ class APIServer:
         self._runner: web.ServerRunner | None = None
         self.url = ""
         self.api = API(self._settings)
+        self.api.faults.call = self.call
         self._controllers = Controllers(self.api, controllers)
 
     # In a thread
@@ -144,9 +142,10 @@ class APIServer:
             raise RuntimeError(f"the API server is already running at {self.url}")
         self._loop = asyncio.get_running_loop()
         self._controllers.run_on(self._loop.call_soon)
+        carrier = Carrier(self.api, self._bookmark_period)
         self._runner = web.ServerRunner(
             # Without cancellation an idle watch would outlive its client until the next event.
-            web.Server(self._handle, handler_cancellation=True, auto_decompress=False),
+            web.Server(carrier.handle, handler_cancellation=True, auto_decompress=False),
             handle_signals=False,
             shutdown_timeout=1.0,
         )
@@ -180,6 +179,11 @@ class APIServer:
 
     # For tests
 
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on purpose: `server.faults.error(429, retry_after=1, verbs=("list",))` and the like."""
+        return self.api.faults
+
     def call(self, function: Callable[[], _T], timeout: float = 10.0) -> _T:
         """Run a function in the server's thread, between two requests, and return what it returns."""
         if self._thread is None or threading.current_thread() is self._thread:
@@ -205,89 +209,6 @@ class APIServer:
         The context "fastcore" has no workspace; each name in `workspaces` gets a context of its own.
         """
         return write_kubeconfig(path, self.url, self._settings.token, workspaces)
-
-    # HTTP
-
-    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        try:
-            body = await _read_body(http) if http.body_exists else b""
-        except ValueError:
-            return _carry(error_response(too_large(BODY_LIMIT)))
-        path, _, query = http.raw_path.partition("?")
-        answer = self.api.handle(Request(http.method, path, query, http.headers, body))
-        if isinstance(answer, Response):
-            return _carry(answer)
-        return await self._stream(http, answer)
-
-    async def _stream(self, http: web.BaseRequest, stream: WatchStream) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-        )
-        response.enable_chunked_encoding()
-        ready = asyncio.Event()
-
-        def wake() -> None:
-            if stream.cut and http.transport is not None:
-                # Not in order: a slow client would otherwise keep the writer below waiting for it.
-                http.transport.abort()
-            ready.set()
-
-        def mark() -> None:
-            stream.bookmark()
-            timers["mark"] = loop.call_later(self._bookmark_period, mark)
-
-        def finish() -> None:
-            stream.bookmark()
-            stream.end()
-
-        timers = {
-            "mark": loop.call_later(self._bookmark_period, mark),
-            "finish": loop.call_later(stream.options.timeout or random.uniform(*_LONGEST_WATCH), finish),
-        }
-        stream.wake = wake
-        try:
-            await response.prepare(http)
-            while True:
-                ready.clear()
-                lines = stream.take()
-                if lines:
-                    await response.write(lines)
-                elif stream.ended:
-                    break
-                else:
-                    await ready.wait()
-        except ConnectionError:
-            pass  # the client has gone
-        finally:
-            for timer in timers.values():
-                timer.cancel()
-            self.api.finished(stream)
-        return response
-
-
-async def _read_body(http: web.BaseRequest) -> bytes:
-    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
-        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    length = http.content_length
-    if length is not None and length > BODY_LIMIT:
-        raise ValueError(length)
-    if length is not None:
-        return await http.content.read(-1)
-    chunks = bytearray()
-    async for chunk in http.content.iter_chunked(64 * 1024):
-        chunks += chunk
-        if len(chunks) > BODY_LIMIT:
-            raise ValueError(len(chunks))
-    return bytes(chunks)
-
-
-def _carry(answer: Response) -> web.Response:
-    response = web.Response(body=answer.body, status=answer.code)
-    response.headers["Content-Type"] = answer.content_type
-    for name, value in answer.headers:
-        response.headers.add(name, value)
-    return response
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

@@ -5,8 +5,15 @@ from typing import Any
 
 import msgspec
 
+from fastcore.testing.apiserver.replica import Replica
 from fastcore.testing.apiserver.selectors import EVERYTHING, Selector
-from fastcore.testing.apiserver.status import Cause, StatusError, invalid_options, plain_error
+from fastcore.testing.apiserver.status import (
+    Cause,
+    StatusError,
+    invalid_options,
+    plain_error,
+    too_large_resource_version,
+)
 from fastcore.testing.apiserver.storage import Collection, Event, Store
 from fastcore.testing.apiserver.target import Target
 from fastcore.testing.apiserver.views import View, change
@@ -71,6 +78,8 @@ class WatchStream:
         selector: which objects to show.
         options: what the client asked.
         limit: lines that may wait before the stream ends because its client is too slow.
+        replica: the stale replica that serves the watch; it stands still until `catch_up`. None: an up-to-date one.
+        copies: how often to send a bookmark; None: once.
     """
 
     def __init__(
@@ -82,6 +91,8 @@ class WatchStream:
         selector: Selector,
         options: WatchOptions,
         limit: int,
+        replica: Replica | None = None,
+        copies: "Callable[[WatchStream], int] | None" = None,
     ) -> None:
         self.target = target
         self.workspace = workspace
@@ -95,12 +106,15 @@ class WatchStream:
         self._limit = limit
         self._lines: list[bytes] = []
         self._after = options.revision or 0
-        self._marked = store.revision
+        self.replica = replica
+        self._held: list[Event] = []
+        self._copies = copies
+        self._marked = store.revision if replica is None else replica.revision
         self._collection: Collection = store.collection(*target.resource.storage)
         try:
             self._begin()
         except StatusError as error:
-            self._fail(error)
+            self.fail(error)
             return
         self._collection.subscribe(workspace, self._on_event)
 
@@ -111,29 +125,53 @@ class WatchStream:
                 self._after = self._store.revision
                 return
             for event in self._collection.since(options.revision):
-                if self.workspace is None or event.new.key[0] == self.workspace:
+                if self._concerns(event):
                     self._on_event(event)
             # History that a client asked for does not count against its speed.
             self._lines = [b"".join(self._lines)] if self._lines else []
             return
+        replica = self.replica
         if options.streaming:
+            if replica is not None and (options.revision or 0) > replica.revision:
+                raise too_large_resource_version(options.revision or 0, replica.revision)
             self._store.check_reached(options.revision or 0)
-        records = self._collection.select(self.workspace, self.target.namespace)
+        if replica is None:
+            records = self._collection.select(self.workspace, self.target.namespace)
+        else:
+            records = replica.select(self.target.resource.storage, self.workspace, self.target.namespace)
         chosen = [r for r in records if self._selector is EVERYTHING or self._selector.selects(r)]
         lines = [self._view.line("ADDED", record) for record in chosen]
-        self._after = self._store.revision
+        self._after = self._store.revision if replica is None else replica.revision
         if options.marked:
             lines.append(self._view.bookmark(self._after, initial_events_end=True))
         if lines:
             self._lines = [b"".join(lines)]
+        if replica is not None:
+            self._held = [event for event in self._collection.since(replica.revision) if self._concerns(event)]
 
-    def _fail(self, error: StatusError) -> None:
+    def fail(self, error: StatusError) -> None:
+        """Send an ERROR event, and end."""
         self._lines.append(b'{"type":"ERROR","object":%s}\n' % msgspec.json.encode(error.status()))
-        self.ended = True
+        self.end()
+
+    def catch_up(self) -> None:
+        """The stale replica is up to date again: send what it kept back."""
+        held, self._held = self._held, []
+        self.replica = None
+        for event in held:
+            self._on_event(event)
+
+    def _concerns(self, event: Event) -> bool:
+        return self.workspace is None or event.new.key[0] == self.workspace
 
     def _on_event(self, event: Event) -> None:
         namespace = self.target.namespace
         if event.revision <= self._after or (namespace and event.new.key[1] != namespace):
+            return
+        if self.replica is not None and event.revision > self.replica.revision:
+            self._held.append(event)
+            if len(self._held) > self._limit:
+                self.end(drop=True)
             return
         line = self._line(event)
         if line is None:
@@ -168,16 +206,21 @@ class WatchStream:
 
     def bookmark(self) -> None:
         """Send a bookmark, if the client allows them and the revision has moved since the last one."""
-        revision = max(self._store.revision, self._after)
+        reached = self._store.revision if self.replica is None else self.replica.revision
+        revision = max(reached, self._after)
         if self.ended or not self.options.bookmarks or revision == self._marked:
             return
         self._marked = revision
-        self._lines.append(self._view.bookmark(revision))
+        copies = 1 if self._copies is None else self._copies(self)
+        if not copies:
+            return
+        self._lines += [self._view.bookmark(revision)] * copies
         if self.wake is not None:
             self.wake()
 
     def end(self, *, drop: bool = False) -> None:
         """End the stream; `drop` throws away what waits. May be called more than once."""
+        self._held = []
         if drop:
             self._lines = []
             self.cut = True
