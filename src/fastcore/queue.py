@@ -6,7 +6,8 @@
 from fastcore._impl import queue as _queue
 
 WorkQueue = _queue.WorkQueue
+KeyState = _queue.KeyState
 QueueStats = _queue.QueueStats
 Durations = _queue.Durations
 
-__all__ = ["Durations", "QueueStats", "WorkQueue"]
+__all__ = ["Durations", "KeyState", "QueueStats", "WorkQueue"]

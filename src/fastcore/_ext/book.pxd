@@ -21,6 +21,14 @@ cdef struct Figures:
     Counts worked
 
 
+cdef struct Facts:
+    # Where one key is; times in nanoseconds, -1 for none.
+    int state
+    int priority
+    int64_t since
+    int64_t due
+
+
 cdef class Group:
     cdef Party* party
 
@@ -56,6 +64,7 @@ cdef class Book:
     cdef bint idle(self) noexcept
     cdef int close(self, list gone) except -1
     cdef int read(self, int64_t now, Figures* figures, dict depths) except -1
+    cdef int tell(self, object key, int64_t now, Facts* facts) except -1
 
     # Steps
     cdef int search(self, object key, Py_hash_t hash, Entry** found) except -1

@@ -266,6 +266,27 @@ cdef class Book:
             self.signal()
         return 0
 
+    cdef int tell(self, object key, int64_t now, Facts* facts) except -1:
+        """Fill in where `key` is; state 0 if it is nowhere."""
+        cdef Entry* entry = NULL
+        self.search(key, PyObject_Hash(key), &entry)
+        now = self.advance(now)     # moves entries, and frees none
+        facts.state = 0
+        if entry != NULL:
+            facts.state = entry.state
+            facts.due = entry.timer.due - now if entry.state & DELAYED else -1
+            facts.priority = entry.priority
+            facts.since = -1
+            if entry.state & PROCESSING:
+                facts.since = now - entry.since
+                if not entry.state & (DIRTY | DELAYED):
+                    facts.priority = entry.popped
+            elif entry.state & READY:
+                facts.since = now - entry.added
+        if self.signals:
+            self.signal()
+        return 0
+
     cdef int search(self, object key, Py_hash_t hash, Entry** found) except -1:
         """The entry of `key`, or NULL. An entry that comes meanwhile is met, being at the end of its chain."""
         cdef Entry* entry

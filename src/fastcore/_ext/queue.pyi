@@ -1,6 +1,6 @@
 from collections.abc import Callable, Coroutine, Hashable
 from types import GenericAlias
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, final
 
 _K = TypeVar("_K", bound=Hashable)
 _K_contra = TypeVar("_K_contra", bound=Hashable, contravariant=True)
@@ -15,6 +15,15 @@ class Durations(NamedTuple):
 
     buckets: tuple[tuple[float, int], ...]
     sum: float
+
+class KeyState(NamedTuple):
+    """Where a queue has a key, at one moment; times in seconds."""
+
+    state: Literal["ready", "processing", "delayed"]
+    priority: int
+    since: float | None
+    due: float | None
+    again: bool
 
 class QueueStats(NamedTuple):
     """What a queue holds and has done, at one moment; times in seconds."""
@@ -63,3 +72,4 @@ class WorkQueue(Generic[_K]):
     def shut_down_with_drain(self, timeout: float) -> bool: ...
     def ashut_down_with_drain(self, timeout: float) -> Coroutine[Any, Any, bool]: ...
     def stats(self) -> QueueStats: ...
+    def state(self, key: _K, /) -> KeyState | None: ...

@@ -18,8 +18,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport INT64_MAX, int64_t
 
-from fastcore._ext.book cimport Book, Figures, Group
-from fastcore._ext.catalog cimport party_drop
+from fastcore._ext.book cimport Book, Facts, Figures, Group
+from fastcore._ext.catalog cimport DELAYED, DIRTY, PROCESSING, READY, party_drop
 from fastcore._ext.clock cimport monotonic_ns
 from fastcore._ext.durations cimport BUCKETS, Counts
 from fastcore._ext.requests cimport SAME_PRIORITY, own, timeout_ns, to_ns, to_priority
@@ -39,6 +39,17 @@ QueueStats = namedtuple(
     " queue_duration work_duration",
 )
 QueueStats.__doc__ = "What a queue holds and has done, at one moment; times in seconds."
+
+KeyState = namedtuple("KeyState", "state priority since due again")
+KeyState.__doc__ = """Where a queue has a key, at one moment; times in seconds.
+
+    Fields:
+        state: "ready", "processing" or "delayed".
+        priority: of its turn, now or next.
+        since: how long it has been ready or processed; None while it is delayed.
+        due: until its delay ends; None if there is none.
+        again: it was added while being processed, so that it will be ready after `done`.
+    """
 
 Durations = namedtuple("Durations", "buckets sum")
 Durations.__doc__ = "A histogram: pairs of an upper bound in seconds and the count up to it, and the sum in seconds."
@@ -269,6 +280,35 @@ cdef class WorkQueue:
         return QueueStats(
             self.name, figures.depth, depths, figures.running, figures.delayed, figures.adds, figures.retries,
             figures.unfinished_ns / 1e9, figures.longest_ns / 1e9, snapshot(&figures.queued), snapshot(&figures.worked),
+        )
+
+    def state(self, key, /):
+        """Where `key` is now, or None if the queue does not hold it.
+
+        Returns:
+            A `KeyState`: "ready", "processing" or "delayed", its priority, for how long, and when its delay ends.
+
+        Raises:
+            TypeError: `key` is not hashable.
+
+        Complexity: O(1).
+        """
+        cdef int64_t now = self._read()
+        cdef Facts facts
+        cdef bint signalled
+        with cython.critical_section(self):
+            self.book.tell(key, now, &facts)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
+        if facts.state == 0:
+            return None
+        return KeyState(
+            "processing" if facts.state & PROCESSING else "ready" if facts.state & READY else "delayed",
+            facts.priority,
+            None if facts.since < 0 else facts.since / 1e9,
+            facts.due / 1e9 if facts.state & DELAYED else None,
+            facts.state & DIRTY != 0,
         )
 
     # Inside: these take the section

@@ -36,6 +36,24 @@ class QueueStats(NamedTuple):
     work_duration: Durations
 
 
+class KeyState(NamedTuple):
+    """Where a queue has a key, at one moment; times in seconds.
+
+    Fields:
+        state: "ready", "processing" or "delayed".
+        priority: of its turn, now or next.
+        since: how long it has been ready or processed; None while it is delayed.
+        due: until its delay ends; None if there is none.
+        again: it was added while being processed, so that it will be ready after `done`.
+    """
+
+    state: str
+    priority: int
+    since: float | None
+    due: float | None
+    again: bool
+
+
 class Book:
     """The keys of one queue."""
 
@@ -179,6 +197,21 @@ class Book:
             queue_duration=self._queued.snapshot(),
             work_duration=self._worked.snapshot(),
         )
+
+    def tell(self, key: Any, now: int) -> KeyState | None:
+        """Where `key` is, or None if it is nowhere."""
+        entry = self._search(key, hash(key))
+        now = self.advance(now)
+        if entry is None:
+            return None
+        due = (entry.due - now) / 1e9 if entry.state & _DELAYED else None
+        again = bool(entry.state & _DIRTY)
+        if entry.state & _PROCESSING:
+            priority = entry.priority if entry.state & (_DIRTY | _DELAYED) else entry.popped
+            return KeyState("processing", priority, (now - entry.started) / 1e9, due, again)
+        if entry.state & _READY:
+            return KeyState("ready", entry.priority, (now - entry.added) / 1e9, due, again)
+        return KeyState("delayed", entry.priority, None, due, again)
 
     def _raise_priority(self, entry: Entry, priority: int) -> None:
         if priority <= entry.priority:

@@ -18,6 +18,7 @@ from typing import Any, final
 
 from fastcore._py.backoff import ItemBackoff
 from fastcore._py.book import Book
+from fastcore._py.book import KeyState as KeyState
 from fastcore._py.book import QueueStats as QueueStats
 from fastcore._py.durations import Durations as Durations
 from fastcore._py.levels import Entry, Group
@@ -283,6 +284,23 @@ class WorkQueue:
             snapshot = self._book.read(now, self._name)
         self._wake()
         return snapshot
+
+    def state(self, key: Any, /) -> KeyState | None:
+        """Where `key` is now, or None if the queue does not hold it.
+
+        Returns:
+            A `KeyState`: "ready", "processing" or "delayed", its priority, for how long, and when its delay ends.
+
+        Raises:
+            TypeError: `key` is not hashable.
+
+        Complexity: O(1).
+        """
+        now = self._now()
+        with self._lock:
+            found = self._book.tell(key, now)
+        self._wake()
+        return found
 
     # Inside: these take the lock
 
