@@ -16,7 +16,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns
-from fastcore.errors import FastcoreError
+from fastcore.controller.endpoint import ConfigError as ConfigError
+from fastcore.controller.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,6 @@ _NO_CREDENTIALS = "the exec plugin of the kubeconfig gave no credentials; its er
 
 Source = Callable[[bool], Awaitable[tuple[str | None, ssl.SSLContext | None]]]
 """Gives the Authorization value and the TLS context; True asks for new credentials after a refusal."""
-
-
-class ConfigError(FastcoreError, ValueError):
-    """The configuration is missing, malformed, or its credentials cannot be had."""
 
 
 class ClientConfig:
@@ -73,8 +70,7 @@ class ClientConfig:
         source: Source | None = None,
         clock: Clock = monotonic_ns,
     ) -> None:
-        if not server.startswith(("http://", "https://")):
-            raise ConfigError(f"server must be an http:// or https:// URL, not {server!r}")
+        self.endpoint = Endpoint.of(server, proxy)
         self.server = server.rstrip("/")
         self.namespace = namespace
         self.server_hostname = server_hostname

@@ -13,15 +13,13 @@ from fastcore._version import __version__
 from fastcore.clock import utc_now
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ConnectionFailed, RequestTimeout, error_from_body
-from fastcore.controller.transport import Answer, Transport
+from fastcore.controller.http_transport import HttpTransport
+from fastcore.controller.transport import APPLY_PATCH as APPLY_PATCH
+from fastcore.controller.transport import Transport
 
 Params = Mapping[str, str | int | bool | None]
 
-APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
-# Sending one of these twice is as good as once, so a connection that breaks under it is worth one more try. aiohttp
-# knows of the plain methods; that an apply patch is one of them, it cannot know.
-_REPEATABLE = frozenset({APPLY_PATCH})
 
 
 class Requester:
@@ -52,7 +50,7 @@ class Requester:
         self._retries = retries
         self._sleep = sleep
         self._owns_transport = transport is None
-        self._transport = transport or Transport(config, user_agent=user_agent, max_connections=max_connections)
+        self._transport = transport or HttpTransport(config, user_agent=user_agent, max_connections=max_connections)
 
     def scoped(self, prefix: str) -> Self:
         """The same for another prefix over the same connections; closing it leaves them open."""
@@ -147,8 +145,9 @@ class Requester:
                     raise error_from_body(stream.status, body, retry_after=_retry_after(stream.headers))
                 if opened is not None:
                     opened()
-                async for line in stream.lines(idle_timeout):
-                    yield line
+                async for lines in stream.batches(idle_timeout):
+                    for line in lines:
+                        yield line
             return
 
     async def _with_retries(
@@ -162,7 +161,7 @@ class Requester:
     ) -> bytes:
         refused = False
         while True:
-            answer = await self._send(method, target, body, content_type, refused)
+            answer = await self._transport.send(method, target, body, content_type, refused=refused)
             if 200 <= answer.status < 300:
                 return answer.body
             if answer.status == 401 and not refused:
@@ -178,16 +177,6 @@ class Requester:
             retries -= 1
             await self._sleep(wait)
 
-    async def _send(
-        self, method: str, target: str, body: bytes | None, content_type: str | None, refused: bool
-    ) -> Answer:
-        try:
-            return await self._transport.send(method, target, body, content_type, refused=refused)
-        except ConnectionFailed:
-            if content_type not in _REPEATABLE:
-                raise
-        return await self._transport.send(method, target, body, content_type, refused=refused)
-
     def _target(self, path: str, params: Params | None) -> str:
         if not params:
             return self.prefix + path
@@ -199,7 +188,7 @@ class Requester:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The Retry-After header in seconds >= 0, from either of its forms; None if absent or malformed."""
-    text = headers.get("Retry-After")
+    text = headers.get("retry-after")
     if text is None:
         return None
     try:
