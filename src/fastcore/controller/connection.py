@@ -31,9 +31,18 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_lost", "_loop", "_on_lost", "_parser", "_paused", "_streaming", "_transport", "_waiter",
-        "context", "idle_since", "used",
-    )  # fmt: skip
+        "_loop",
+        "_lost",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_streaming",
+        "_transport",
+        "_waiter",
+        "context",
+        "idle_since",
+        "used",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None, on_lost: Callable[["Connection"], None]
@@ -146,6 +155,7 @@ class Connection(asyncio.Protocol):
     # --- What the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands, TLS and all."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         sock = transport.get_extra_info("socket")
@@ -154,6 +164,7 @@ class Connection(asyncio.Protocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came."""
         parser = self._parser
         if parser is None:  # nobody asked: what came could pass for the answer to the next request
             self.abort()
@@ -173,6 +184,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """The connection is closed, by whomever."""
         parser = self._parser
         if not self._lost:
             self._lost = (str(error) or type(error).__name__) if error else "the server closed the connection"

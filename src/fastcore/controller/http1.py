@@ -23,7 +23,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
-class Malformed(ValueError):  # noqa: N818 - what the answer is
+class Malformed(ValueError):
     """The answer breaks the protocol; the connection cannot be used again."""
 
 

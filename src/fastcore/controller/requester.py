@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastcore._version import __version__
 from fastcore.clock import utc_now
 from fastcore.controller.config import ClientConfig
-from fastcore.controller.errors import ConnectionFailed, RequestTimeout, error_from_body
+from fastcore.controller.errors import RequestTimeout, error_from_body
 from fastcore.controller.http_transport import HttpTransport
 from fastcore.controller.transport import APPLY_PATCH as APPLY_PATCH
 from fastcore.controller.transport import Transport
