@@ -34,12 +34,21 @@ def need(part: str, *binaries: str) -> None:
         pytest.skip(reason)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "api_server(**arguments): how the fixture api_server makes its APIServer")
+
+
 @pytest.fixture
-def api_server() -> "Iterator[APIServer]":
-    """An embedded API server, empty and of this test alone; it starts in milliseconds."""
+def api_server(request: pytest.FixtureRequest) -> "Iterator[APIServer]":
+    """An embedded API server, empty and of this test alone; it starts in milliseconds.
+
+    `@pytest.mark.api_server(tls=True)` gives arguments to it.
+    """
     from fastcore.testing.apiserver import APIServer
 
-    with APIServer() as server:
+    marker = request.node.get_closest_marker("api_server")
+    with APIServer(**(marker.kwargs if marker else {})) as server:
         yield server
 
 

@@ -108,6 +108,14 @@ class API:
             _log.exception("%s %s", request.method, request.path)
             return error_response(internal("the embedded API server failed; its log says why"))
 
+    def refusal(self, request: Request) -> Response | None:
+        """The answer to a request that lacks the token, None if it has it or needs none."""
+        try:
+            self._authorize(request)
+        except StatusError as error:
+            return error_response(error)
+        return None
+
     def finished(self, stream: WatchStream) -> None:
         """Forget a watch whose client has gone or whose stream has ended."""
         stream.end()

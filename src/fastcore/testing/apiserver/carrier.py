@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fastcore.testing.apiserver.api import API, BODY_LIMIT
 from fastcore.testing.apiserver.fault import Verdict
+from fastcore.testing.apiserver.faults_admin import PATH, FaultsAdmin
 from fastcore.testing.apiserver.message import Request, Response, error_response
 from fastcore.testing.apiserver.status import too_large
 from fastcore.testing.apiserver.watch import WatchStream
@@ -24,10 +25,12 @@ class Carrier:
     Args:
         api: what answers.
         bookmark_period: seconds between the bookmarks of a watch.
+        faults_path: serve `/fastcore/faults`.
     """
 
-    def __init__(self, api: API, bookmark_period: float) -> None:
+    def __init__(self, api: API, bookmark_period: float, faults_path: bool) -> None:
         self._api = api
+        self._admin = FaultsAdmin(api.faults) if faults_path else None
         self._bookmark_period = bookmark_period
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -38,6 +41,8 @@ class Carrier:
             return _carry(error_response(too_large(BODY_LIMIT)))
         path, _, query = http.raw_path.partition("?")
         request = Request(http.method, path, query, http.headers, body)
+        if self._admin is not None and path.startswith(PATH):
+            return _carry(self._api.refusal(request) or self._admin.handle(request))
         verdict = self._api.faults.judge(request)
         if verdict is not None:
             return await self._obey(http, request, verdict)

@@ -25,6 +25,12 @@ being when first used:
 All workspaces at once, to list and watch:
 
   curl 'http://127.0.0.1:PORT/clusters/*/api/v1/configmaps'
+
+With --faults: the next three lists of ConfigMaps get 429. GET shows the faults,
+DELETE ends them; docs/apiserver.md has all of them.
+
+  curl --json '{"fault":"error","code":429,"retry_after":1,"verbs":["list"],
+                "kind":"configmaps","count":3}' http://127.0.0.1:PORT/fastcore/faults
 """
 
 
@@ -40,6 +46,12 @@ def parser(prog: str = "fastcore apiserver") -> argparse.ArgumentParser:
         "--port", type=int, default=0, metavar="N", help="TCP port on loopback; 0, the default, takes a free one"
     )
     out.add_argument("--kubeconfig", metavar="PATH", help="write a kubeconfig there, readable by you only")
+    out.add_argument(
+        "--tls", action="store_true", help="serve HTTPS; the kubeconfig names the certificate authority (needs openssl)"
+    )
+    out.add_argument(
+        "--faults", action="store_true", help="serve /fastcore/faults, where requests can be made to fail (see below)"
+    )
     out.add_argument("--token", help="bearer token that every request must carry (default: none needed)")
     out.add_argument(
         "--bookmark-period",
@@ -74,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
             token=arguments.token,
             history=arguments.history,
             bookmark_period=arguments.bookmark_period,
+            tls=arguments.tls,
+            faults_path=arguments.faults,
             controllers=tuple(name for name in BUILT_IN_CONTROLLERS if name not in arguments.without),
         )
     except ValueError as error:

@@ -1,17 +1,21 @@
 """Kubeconfig files for the embedded server."""
 
+import base64
 import json
 import os
 from pathlib import Path
 
 
-def write_kubeconfig(path: str | os.PathLike[str], url: str, token: str | None, workspaces: tuple[str, ...]) -> str:
+def write_kubeconfig(
+    path: str | os.PathLike[str], url: str, token: str | None, workspaces: tuple[str, ...], ca: str = ""
+) -> str:
     """Write a kubeconfig, readable by its owner only, with a context for the server and one for each workspace."""
+    trust = {"certificate-authority-data": base64.b64encode(ca.encode()).decode()} if ca else {}
     servers = {"fastcore": url} | {name: f"{url}/clusters/{name}" for name in workspaces}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": server}} for name, server in servers.items()],
+        "clusters": [{"name": name, "cluster": {"server": server, **trust}} for name, server in servers.items()],
         "users": [{"name": "admin", "user": {"token": token} if token else {}}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}} for name in servers],
         "current-context": "fastcore",

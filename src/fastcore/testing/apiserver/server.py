@@ -1,6 +1,7 @@
 """The API on real HTTP: a server in a thread of its own, or in the caller's event loop."""
 
 import asyncio
+import ipaddress
 import math
 import os
 import threading
@@ -15,6 +16,7 @@ from fastcore.testing.apiserver.carrier import Carrier
 from fastcore.testing.apiserver.controllers import BUILT_IN_CONTROLLERS, Controllers
 from fastcore.testing.apiserver.faults import Faults
 from fastcore.testing.apiserver.kubeconfig import write_kubeconfig
+from fastcore.testing.apiserver.tls import Certificates, make_certificates
 
 _T = TypeVar("_T")
 
@@ -36,14 +38,17 @@ class APIServer:
         controllers: which built-in controllers run: "garbage", "namespaces", and "deployments", which makes
             Deployments report their replicas as ready.
         settings: the rest; see `Settings`.
+        tls: serve HTTPS, with a certificate by an authority made at the first start; needs the openssl command.
+        faults_path: serve `/fastcore/faults`, where tests of other processes set faults; only on loopback.
 
     Attributes:
-        url: "http://127.0.0.1:PORT".
+        url: "http://127.0.0.1:PORT", or https.
+        ca: the authority's certificate in PEM; "" without TLS.
         api: the API behind it; to be touched in the server's thread only (`call`).
 
     Raises:
-        ValueError: a number is out of its range.
-        OSError: the port is taken.
+        ValueError: a number is out of its range, or `faults_path` without loopback.
+        OSError: the port is taken, or there is no openssl.
 
     Example:
         >>> import urllib.request
@@ -63,6 +68,8 @@ class APIServer:
         watch_buffer: int = 10_000,
         controllers: tuple[str, ...] = BUILT_IN_CONTROLLERS,
         settings: Settings | None = None,
+        tls: bool = False,
+        faults_path: bool = False,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0..65535, not {port}")
@@ -70,14 +77,20 @@ class APIServer:
             raise ValueError(f"bookmark_period must be more than 0 s, and finite, not {bookmark_period}")
         if watch_buffer < 1:
             raise ValueError(f"watch_buffer must be at least 1, not {watch_buffer}")
+        if faults_path and not _is_loopback(host):
+            raise ValueError(f"faults_path is for loopback only, not for {host!r}: who reaches it can break the server")
         self._host = host
         self._port = port
         self._bookmark_period = bookmark_period
+        self._faults_path = faults_path
+        self._tls = tls
+        self._certificates: Certificates | None = None
         self._settings = replace(settings or Settings(), token=token, history=history, watch_buffer=watch_buffer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runner: web.ServerRunner | None = None
         self.url = ""
+        self.ca = ""
         self.api = API(self._settings)
         self.api.faults.call = self.call
         self._controllers = Controllers(self.api, controllers)
@@ -140,9 +153,12 @@ class APIServer:
         """Serve from the running loop until `astop`; raises as `start` does."""
         if self._runner is not None:
             raise RuntimeError(f"the API server is already running at {self.url}")
+        if self._tls and self._certificates is None:
+            self._certificates = await asyncio.to_thread(make_certificates, self._host)
+            self.ca = self._certificates.ca
         self._loop = asyncio.get_running_loop()
         self._controllers.run_on(self._loop.call_soon)
-        carrier = Carrier(self.api, self._bookmark_period)
+        carrier = Carrier(self.api, self._bookmark_period, self._faults_path)
         self._runner = web.ServerRunner(
             # Without cancellation an idle watch would outlive its client until the next event.
             web.Server(carrier.handle, handler_cancellation=True, auto_decompress=False),
@@ -150,7 +166,8 @@ class APIServer:
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
+        context = self._certificates.context if self._certificates is not None else None
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
         try:
             await site.start()
         except OSError:
@@ -159,7 +176,7 @@ class APIServer:
             raise
         self._port = self._runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{host}:{self._port}"
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{self._port}"
         return self
 
     async def astop(self) -> None:
@@ -208,7 +225,14 @@ class APIServer:
 
         The context "fastcore" has no workspace; each name in `workspaces` gets a context of its own.
         """
-        return write_kubeconfig(path, self.url, self._settings.token, workspaces)
+        return write_kubeconfig(path, self.url, self._settings.token, workspaces, self.ca)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
