@@ -31,6 +31,13 @@ CONTROLLERS = (
     "replicaset-controller",
 )
 
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+
 
 def find_binary(name: str, assets: str | None = None) -> str | None:
     """The path of an envtest binary in `assets` or `$KUBEBUILDER_ASSETS`, else on PATH, else None."""
@@ -55,6 +62,7 @@ class KubeServer:
         token: a bearer token of a member of system:masters.
         ca: the server's certificate in PEM, which signs itself.
         kubeconfig: path of a kubeconfig with all three.
+        audit_log: with `audit`, path of a log with a line of JSON for each answered request, without bodies; else "".
 
     Example:
         with KubeServer() as server:
@@ -66,17 +74,24 @@ class KubeServer:
     """
 
     def __init__(
-        self, *, assets: str | None = None, controllers: tuple[str, ...] = (), ready_timeout: float = 60.0
+        self,
+        *,
+        assets: str | None = None,
+        controllers: tuple[str, ...] = (),
+        ready_timeout: float = 60.0,
+        audit: bool = False,
     ) -> None:
         self._assets = assets
         self._controllers = controllers
         self._ready_timeout = ready_timeout
+        self._audit = audit
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._folder: Path | None = None
         self.token = secrets.token_urlsafe(24)
         self.url = ""
         self.ca = ""
         self.kubeconfig = ""
+        self.audit_log = ""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -141,12 +156,19 @@ class KubeServer:
             f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}", f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
         )  # fmt: skip
+        audit: tuple[str, ...] = ()
+        if self._audit:
+            policy = folder / "audit.json"
+            policy.write_text(json.dumps(_AUDIT_POLICY), encoding="utf-8")
+            self.audit_log = str(folder / "audit.log")
+            audit = (f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}", "--audit-log-maxsize=4096")
         self._spawn(
             "kube-apiserver", binaries["kube-apiserver"], f"--etcd-servers={etcd}", "--bind-address=127.0.0.1",
             f"--secure-port={port}", f"--cert-dir={certificates}", f"--token-auth-file={tokens}",
             "--authorization-mode=RBAC", "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount",
+            *audit,
         )  # fmt: skip
         self.url = f"https://127.0.0.1:{port}"
         self._wait_ready(certificates / "apiserver.crt")

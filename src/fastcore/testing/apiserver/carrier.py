@@ -9,6 +9,7 @@ import struct
 from aiohttp import web
 
 from fastcore.testing.apiserver.api import API, BODY_LIMIT
+from fastcore.testing.apiserver.audit import AuditLog
 from fastcore.testing.apiserver.fault import Verdict
 from fastcore.testing.apiserver.faults_admin import PATH, FaultsAdmin
 from fastcore.testing.apiserver.message import Request, Response, error_response
@@ -26,12 +27,14 @@ class Carrier:
         api: what answers.
         bookmark_period: seconds between the bookmarks of a watch.
         faults_path: serve `/fastcore/faults`.
+        audit: where requests are noted, those excepted that set faults or are never handled; None: nowhere.
     """
 
-    def __init__(self, api: API, bookmark_period: float, faults_path: bool) -> None:
+    def __init__(self, api: API, bookmark_period: float, faults_path: bool, audit: AuditLog | None = None) -> None:
         self._api = api
         self._admin = FaultsAdmin(api.faults) if faults_path else None
         self._bookmark_period = bookmark_period
+        self._audit = audit
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a watch is carried to its end."""
@@ -46,8 +49,27 @@ class Carrier:
         verdict = self._api.faults.judge(request)
         if verdict is not None:
             return await self._obey(http, request, verdict)
-        answer = self._api.handle(request)
-        return _carry(answer) if isinstance(answer, Response) else await self._stream(http, answer)
+        return await self._answer(http, request, self._api.handle(request))
+
+    async def _answer(
+        self,
+        http: web.BaseRequest,
+        request: Request,
+        answer: Response | WatchStream,
+        delay: float = 0.0,
+        lag: float = 0.0,
+    ) -> web.StreamResponse:
+        if isinstance(answer, Response):
+            if self._audit is not None:
+                self._audit.note(request, answer.code)
+            return _carry(answer)
+        if self._audit is None:
+            return await self._stream(http, answer, delay, lag)
+        self._audit.note(request, 200, stage="ResponseStarted")
+        try:
+            return await self._stream(http, answer, delay, lag)
+        finally:
+            self._audit.note(request, 200)
 
     async def _obey(self, http: web.BaseRequest, request: Request, verdict: Verdict) -> web.StreamResponse:
         if verdict.delay:
@@ -58,15 +80,15 @@ class Carrier:
         if isinstance(answer, Response):
             if verdict.answer_delay:
                 await asyncio.sleep(verdict.answer_delay)
-            return _reset(http) if verdict.reset else _carry(answer)
-        if verdict.reset:
+        elif verdict.reset:
             self._api.finished(answer)
+        if verdict.reset:
+            if self._audit is not None:
+                self._audit.note(request, answer.code if isinstance(answer, Response) else 200)
             return _reset(http)
-        return await self._stream(http, answer, verdict.answer_delay, verdict.lag)
+        return await self._answer(http, request, answer, verdict.answer_delay, verdict.lag)
 
-    async def _stream(
-        self, http: web.BaseRequest, stream: WatchStream, delay: float = 0.0, lag: float = 0.0
-    ) -> web.StreamResponse:
+    async def _stream(self, http: web.BaseRequest, stream: WatchStream, delay: float, lag: float) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}

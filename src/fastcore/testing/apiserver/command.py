@@ -52,6 +52,7 @@ def parser(prog: str = "fastcore apiserver") -> argparse.ArgumentParser:
     out.add_argument(
         "--faults", action="store_true", help="serve /fastcore/faults, where requests can be made to fail (see below)"
     )
+    out.add_argument("--audit-log", metavar="PATH", help="append a line of JSON for each request: verb, object, status")
     out.add_argument("--token", help="bearer token that every request must carry (default: none needed)")
     out.add_argument(
         "--bookmark-period",
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
             history=arguments.history,
             bookmark_period=arguments.bookmark_period,
             tls=arguments.tls,
+            audit_log=arguments.audit_log,
             faults_path=arguments.faults,
             controllers=tuple(name for name in BUILT_IN_CONTROLLERS if name not in arguments.without),
         )

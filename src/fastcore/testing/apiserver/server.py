@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from aiohttp import web
 
 from fastcore.testing.apiserver.api import API, Settings
+from fastcore.testing.apiserver.audit import AuditLog
 from fastcore.testing.apiserver.carrier import Carrier
 from fastcore.testing.apiserver.controllers import BUILT_IN_CONTROLLERS, Controllers
 from fastcore.testing.apiserver.faults import Faults
@@ -39,6 +40,7 @@ class APIServer:
             Deployments report their replicas as ready.
         settings: the rest; see `Settings`.
         tls: serve HTTPS, with a certificate by an authority made at the first start; needs the openssl command.
+        audit_log: append a line for each request to this file, as kube-apiserver does at the level Metadata.
         faults_path: serve `/fastcore/faults`, where tests of other processes set faults; only on loopback.
 
     Attributes:
@@ -48,7 +50,7 @@ class APIServer:
 
     Raises:
         ValueError: a number is out of its range, or `faults_path` without loopback.
-        OSError: the port is taken, or there is no openssl.
+        OSError: the port is taken, there is no openssl, or the audit log cannot be written.
 
     Example:
         >>> import urllib.request
@@ -69,6 +71,7 @@ class APIServer:
         controllers: tuple[str, ...] = BUILT_IN_CONTROLLERS,
         settings: Settings | None = None,
         tls: bool = False,
+        audit_log: str | os.PathLike[str] | None = None,
         faults_path: bool = False,
     ) -> None:
         if not 0 <= port <= 65535:
@@ -84,6 +87,8 @@ class APIServer:
         self._bookmark_period = bookmark_period
         self._faults_path = faults_path
         self._tls = tls
+        self._audit_path = audit_log
+        self._audit: AuditLog | None = None
         self._certificates: Certificates | None = None
         self._settings = replace(settings or Settings(), token=token, history=history, watch_buffer=watch_buffer)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,7 +163,9 @@ class APIServer:
             self.ca = self._certificates.ca
         self._loop = asyncio.get_running_loop()
         self._controllers.run_on(self._loop.call_soon)
-        carrier = Carrier(self.api, self._bookmark_period, self._faults_path)
+        if self._audit_path is not None:
+            self._audit = AuditLog(self._audit_path)
+        carrier = Carrier(self.api, self._bookmark_period, self._faults_path, self._audit)
         self._runner = web.ServerRunner(
             # Without cancellation an idle watch would outlive its client until the next event.
             web.Server(carrier.handle, handler_cancellation=True, auto_decompress=False),
@@ -171,8 +178,7 @@ class APIServer:
         try:
             await site.start()
         except OSError:
-            await self._runner.cleanup()
-            self._runner = None
+            await self.astop()
             raise
         self._port = self._runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -187,6 +193,9 @@ class APIServer:
         self.api.cut_watches()
         self._controllers.pause()
         await runner.cleanup()
+        audit, self._audit = self._audit, None
+        if audit is not None:
+            audit.close()
 
     async def __aenter__(self) -> Self:
         return await self.astart()

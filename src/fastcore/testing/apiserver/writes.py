@@ -97,7 +97,7 @@ class Writer:
         resource = target.resource
         warnings = self.admission.decode(target, obj, options.validation, applied=tracked)
         metadata = obj["metadata"]
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") and not tracked:  # an apply that creates does not look at it
             raise plain_error("resourceVersion should not be set on objects to be created")
         if not metadata.get("name") and metadata.get("generateName"):
             suffix = "".join(self._random.choices(_SUFFIX, k=5))
