@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from fastcore.controller.errors import ConnectionFailed, RequestTimeout
 from fastcore.controller.http1 import AnswerParser, Malformed
@@ -156,8 +157,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands, TLS and all."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's TLS transport is one in all but its class
         sock = transport.get_extra_info("socket")
         if sock is not None:  # a peer that vanished is noticed although nothing is sent to it
             with contextlib.suppress(OSError):
