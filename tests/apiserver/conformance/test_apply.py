@@ -396,6 +396,34 @@ def test_apply_with_preconditions(server: Client, maps: str) -> None:
     assert (answer.code, answer.reason) == (409, "Conflict")
 
 
+def test_apply_that_may_only_create(server: Client, maps: str, demos: str) -> None:
+    """WR-2: a resourceVersion does not keep an apply from creating, but from changing what exists."""
+    for path, obj in ((maps, config_map("a", {"k": "1"})), (demos, demo("a"))):
+        obj["metadata"]["resourceVersion"] = "1"
+        assert server.apply(f"{path}/a", obj, "one").code == 201
+        answer = server.apply(f"{path}/a", obj, "one", force=True)
+        assert (answer.code, answer.reason) == (409, "Conflict")
+        assert "causes" not in answer.body["details"]
+
+
+def test_apply_to_one_object_only(server: Client, maps: str, demos: str) -> None:
+    """WR-2: the uid is a member that no patch can change; a resourceVersion counts before it."""
+    for path, obj in ((maps, config_map("a", {"k": "1"})), (demos, demo("a"))):
+        created = server.apply(f"{path}/a", obj, "one")
+        obj["metadata"]["uid"] = created.meta["uid"]
+        assert server.apply(f"{path}/a", obj, "one").code == 200
+        obj["metadata"]["uid"] = "another"
+        answer = server.apply(f"{path}/a", obj, "one")
+        assert (answer.code, answer.reason) == (422, "Invalid")
+        assert {
+            "reason": "FieldValueInvalid",
+            "message": 'Invalid value: "another": field is immutable',
+            "field": "metadata.uid",
+        } in answer.causes
+        obj["metadata"]["resourceVersion"] = "1"
+        assert server.apply(f"{path}/a", obj, "one").code == 409
+
+
 def test_updates_shift_ownership(server: Client, maps: str) -> None:
     """WR-2: a plain write takes what it changes, from appliers too, and gives up what it removes."""
     server.apply(f"{maps}/a", config_map("a", {"k": "1", "l": "1"}), "one")

@@ -191,7 +191,7 @@ class Writer:
     def _check_identity(self, target: Target, record: Record, metadata: dict[str, Any], *, patch: bool) -> None:
         resource = target.resource
         uid = metadata.get("uid")
-        if uid and uid != record.uid:
+        if uid and uid != record.uid and not patch:
             path = "/".join(part for part in (target.namespace, target.name) if part)
             raise conflict(
                 resource.group,
@@ -206,16 +206,18 @@ class Writer:
             if not patch and not resource.unconditional_update:
                 cause = Cause.invalid("metadata.resourceVersion", "0", "must be specified for an update")
                 raise invalid(resource.group, resource.plural, target.name, [cause])
-            return
-        if not version.isdecimal():
+        elif not version.isdecimal():
             raise plain_error(f'strconv.ParseUint: parsing "{version}": invalid syntax')
-        if int(version) != record.revision:
+        elif int(version) != record.revision:
             raise conflict(
                 resource.group,
                 resource.plural,
                 target.name,
                 "the object has been modified; please apply your changes to the latest version and try again",
             )
+        if uid and uid != record.uid:  # to a patch it is a member like others
+            cause = Cause.invalid("metadata.uid", msgspec.json.encode(uid).decode(), "field is immutable")
+            raise invalid(resource.group, resource.kind, target.name, [cause])
 
     def _only_status(self, target: Target, record: Record, obj: dict[str, Any]) -> dict[str, Any]:
         out = self.admission.read(target, record)
