@@ -101,7 +101,7 @@ class WebAppReconciler:
         if webapp is None or webapp["metadata"].get("deletionTimestamp"):
             return None  # the garbage collector takes the children
         live: Live = {kind: ctx.get(kind) for kind, _ in _CHILDREN}
-        if self.settled.get(_mark(request, webapp, live)) is not None:
+        if self.settled.get(_mark(request, webapp, webapp.get("status"), live)) is not None:
             return None
         if None in live.values() and is_synced(webapp) and not await _is_still_there(ctx, webapp):
             return None
@@ -109,7 +109,8 @@ class WebAppReconciler:
         written = await self._report(ctx, webapp, outcome, live[DEPLOYMENT])
         if outcome.reason == FOREIGN:
             return Result(requeue_after=RECHECK_FOREIGN_S)
-        self.settled[_mark(request, written, live)] = True
+        # Of the answer only the status: its spec may be one that somebody has written meanwhile, its uid another's.
+        self.settled[_mark(request, webapp, written.get("status"), live)] = True
         return None
 
     async def _bring_in_order(self, ctx: Context, webapp: Resource, live: Live) -> Outcome:
@@ -196,7 +197,7 @@ def _foreign(kind: Kind, webapp: Resource) -> Outcome:
     )
 
 
-def _mark(request: Request, webapp: Resource, live: Live) -> int:
+def _mark(request: Request, webapp: Resource, status: Resource | None, live: Live) -> int:
     """A fingerprint of everything that a reconcile depends on: desired state (uid and generation stand for the spec)
     and observed state."""
     meta = webapp["metadata"]
@@ -205,7 +206,7 @@ def _mark(request: Request, webapp: Resource, live: Live) -> int:
             request.workspace,
             meta["uid"],
             meta["generation"],
-            webapp.get("status"),
+            status,
             _observed(live[CONFIG_MAP], "data"),
             _observed(live[DEPLOYMENT], "spec", "status"),
         ]
