@@ -109,6 +109,8 @@ class WebAppReconciler:
         written = await self._report(ctx, webapp, outcome, live[DEPLOYMENT])
         if outcome.reason == FOREIGN:
             return Result(requeue_after=RECHECK_FOREIGN_S)
+        if outcome is IN_ORDER and not _is_as_asked(webapp, live):
+            return None  # an answer shows what somebody has written meanwhile: its event brings the key back
         # Of the answer only the status: its spec may be one that somebody has written meanwhile, its uid another's.
         self.settled[_mark(request, webapp, written.get("status"), live)] = True
         return None
@@ -147,8 +149,7 @@ class WebAppReconciler:
         """Data means exactly the spec's config, but an apply cannot remove keys that somebody else has added."""
         child = live[CONFIG_MAP]
         assert child is not None
-        foreign = (child.get("data") or {}).keys() - (webapp["spec"].get("config") or {}).keys()
-        if foreign:
+        if foreign := _foreign_keys(webapp, child):
             ctx.log.info("removing foreign keys of the ConfigMap: %s", ", ".join(sorted(foreign)))
             meta = child["metadata"]
             patch = Patch(CONFIG_MAP, meta["namespace"], meta["name"], {"data": dict.fromkeys(foreign)})
@@ -195,6 +196,20 @@ def _foreign(kind: Kind, webapp: Resource) -> Outcome:
         f"a {kind.kind} {name!r} exists that this WebApp does not own: delete or rename one of them",
         failed=True,
     )
+
+
+def _foreign_keys(webapp: Resource, child: Mapping[str, Any]) -> set[str]:
+    return (child.get("data") or {}).keys() - (webapp["spec"].get("config") or {}).keys()
+
+
+def _is_as_asked(webapp: Resource, live: Live) -> bool:
+    for kind, desired_of in _CHILDREN:
+        child = live[kind]
+        if child is None or not covers(child, desired_of(webapp)):
+            return False
+        if kind is CONFIG_MAP and _foreign_keys(webapp, child):
+            return False
+    return True
 
 
 def _mark(request: Request, webapp: Resource, status: Resource | None, live: Live) -> int:
