@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fastcore.controller import config as module
+from fastcore.controller import credentials
 from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig, ConfigError, contexts, tls_context
 from fastcore.controller.errors import ConnectionFailed, UnauthorizedError
@@ -210,22 +210,23 @@ async def test_basic_authentication(tmp_path):
 
 async def test_in_a_pod(tmp_path, monkeypatch):
     """The service account's token, authority and namespace; the token is read again as it rotates."""
-    from kubernetes.aio.config import incluster_config
-
     certificate, _ = self_signed(tmp_path)
+    certificate.rename(tmp_path / "ca.crt")
     (tmp_path / "namespace").write_text("pods\n")
     token = tmp_path / "token"
     token.write_text("first\n")
-    monkeypatch.setattr(module, "_SERVICE_ACCOUNT", tmp_path)
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(certificate))
+    monkeypatch.setattr(credentials, "SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     config = await ClientConfig.load()
     assert (config.server, config.namespace) == ("https://10.0.0.1:443", "pods")
     assert config.ssl_context is not None
-    assert await config.headers() == {"Authorization": "bearer first"}
+    assert await config.headers() == {"Authorization": "Bearer first"}
+    token.write_text("second\n")
+    assert await config.headers() == {"Authorization": "Bearer first"}, "it was just read"
+    config._next_check = 0
+    assert await config.headers() == {"Authorization": "Bearer second"}
 
 
 # --- TLS

@@ -1,35 +1,27 @@
-"""Where the API server is and how to authenticate: kubeconfig, in-cluster, exec plugins, through `kubernetes.aio`.
-
-`kubernetes` is imported inside the functions that need it: the import takes 0.4 s and 46 MiB, and a client that is
-told its server's address does without.
-"""
+"""Where the API server is and how to authenticate: a kubeconfig, a pod's service account, or what the caller says."""
 
 import asyncio
-import importlib
 import logging
-import os
 import ssl
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Callable
+from datetime import datetime
+from typing import Self
 from urllib.parse import urlsplit
 
-from fastcore.clock import NS_PER_S, Clock, monotonic_ns
+from fastcore.clock import NS_PER_S, Clock, monotonic_ns, utc_now
+from fastcore.controller import credentials
+from fastcore.controller.credentials import Impersonation as Impersonation
+from fastcore.controller.credentials import Loaded, Source
 from fastcore.controller.endpoint import ConfigError as ConfigError
-from fastcore.controller.endpoint import Endpoint
+from fastcore.controller.endpoint import Endpoint, environment_proxy
+from fastcore.controller.kubeconfig import Kubeconfig, default_paths, existing
+from fastcore.controller.tls import tls_context as tls_context
 
 log = logging.getLogger(__name__)
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+Headers = dict[str, str | tuple[str, ...]]
+
 _CHECK_NS = 10 * NS_PER_S  # credentials are looked at again at most this often, and after a 401
-_PLUGIN_S = 60.0  # so long an exec plugin or identity provider may take
-_SKEW_S = 60.0  # exec credentials are renewed this long before they expire
-
-_NO_CREDENTIALS = "the exec plugin of the kubeconfig gave no credentials; its error is in the log"
-
-Source = Callable[[bool], Awaitable[tuple[str | None, ssl.SSLContext | None]]]
-"""Gives the Authorization value and the TLS context; True asks for new credentials after a refusal."""
 
 
 class ClientConfig:
@@ -43,13 +35,14 @@ class ClientConfig:
         token: a fixed bearer token; `load` brings the renewable ones.
         ssl_context: how to verify the server and present a client certificate; None is the system's default trust.
         server_hostname: name expected in the server's certificate (`tls-server-name`); None is the URL's host.
-        proxy: URL of an HTTP proxy.
+        proxy: "http://host:port" of an HTTP proxy, perhaps with user and password.
         namespace: the context's default namespace.
+        impersonate: whom to act as.
         source: renewable credentials instead of `token`.
         clock: integer nanoseconds; only decides when to look at the credentials again.
 
     Raises:
-        ConfigError: `server` is not an http or https URL.
+        ConfigError: `server` is not an http or https URL, or `proxy` not an http one.
 
     Thread safety: use from one event loop.
 
@@ -67,6 +60,7 @@ class ClientConfig:
         server_hostname: str | None = None,
         proxy: str | None = None,
         namespace: str = "default",
+        impersonate: Impersonation | None = None,
         source: Source | None = None,
         clock: Clock = monotonic_ns,
     ) -> None:
@@ -82,58 +76,64 @@ class ClientConfig:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._next_check = 0
-        self._headers: dict[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
+        self._always = impersonate.headers() if impersonate is not None else {}
+        self._headers: Headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **self._always}
 
     @classmethod
-    async def load(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
+    async def load(
+        cls,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        *,
+        impersonate: Impersonation | None = None,
+        clock: Clock = monotonic_ns,
+        now: Callable[[], datetime] = utc_now,
+    ) -> Self:
         """Read a kubeconfig, else the pod's service account.
 
         Args:
             kubeconfig: path (or several, joined as in $KUBECONFIG); None is $KUBECONFIG, then ~/.kube/config, then
                 the service account of the pod.
             context: name of the context; None is the current one.
+            impersonate: whom to act as; None is what the kubeconfig says.
+            clock: as in the constructor.
+            now: the time of day, which decides when an exec plugin's credentials expire.
 
         Raises:
             ConfigError: nothing was found, or what was found is malformed; the message says where it looked.
         """
-        kube = _kubernetes()
-        target: Any = importlib.import_module("kubernetes.aio.client").Configuration()
-        path = _find(kubeconfig)
-        if path is None and (kubeconfig or context):
-            raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
+        paths = kubeconfig or default_paths()
+        if not any(existing(paths)):
+            if kubeconfig or context:
+                raise ConfigError(f"no kubeconfig at {paths!r}")
+            try:
+                return await cls._of(credentials.from_pod(credentials.SERVICE_ACCOUNT), impersonate, clock)
+            except ConfigError as error:
+                raise ConfigError(f"no kubeconfig at {paths!r}, and not in a pod: {error}") from error
         try:
-            if path is None:
-                kube.load_incluster_config(target)
-                return await cls._finish(target, None, _pod_namespace())
-            async with asyncio.timeout(_PLUGIN_S):
-                loader = await kube.load_kube_config(path, context, target, persist_config=False)
-            if "exec" in (loader._user or ()) and not (target.cert_file or target.api_key):
-                raise ConfigError(_NO_CREDENTIALS)
-            namespace = loader.current_context["context"].get("namespace")
-            return await cls._finish(target, loader, namespace or "default")
-        except Exception as error:  # a malformed file makes the loader fail in any way
-            reason = str(error) or type(error).__name__
-            if path is None:
-                raise ConfigError(f"no kubeconfig at {_default_paths()!r}, and not in a pod: {reason}") from error
-            raise ConfigError(f"kubeconfig {path!r}, context {context or '(current)'!r}: {reason}") from error
+            loaded = credentials.from_kubeconfig(Kubeconfig(paths).select(context), now)
+            return await cls._of(loaded, impersonate, clock)
+        except ConfigError as error:
+            raise ConfigError(f"kubeconfig {paths!r}, context {context or '(current)'!r}: {error}") from error
 
     @classmethod
-    async def _finish(cls, target: Any, loader: Any, namespace: str) -> Self:
-        source = _Credentials(target, loader)
-        authorization, context = await source.current()
+    async def _of(cls, loaded: Loaded, impersonate: Impersonation | None, clock: Clock) -> Self:
+        authorization, context = await loaded.source(False)
         config = cls(
-            target.host,
+            loaded.server,
             ssl_context=context,
-            server_hostname=target.tls_server_name or None,
-            proxy=target.proxy or None,
-            namespace=namespace,
-            source=source,
+            server_hostname=loaded.server_hostname,
+            proxy=loaded.proxy or environment_proxy(loaded.server),
+            namespace=loaded.namespace,
+            impersonate=impersonate or loaded.impersonate,
+            source=loaded.source,
+            clock=clock,
         )
         config._accept(authorization, context)
         return config
 
-    async def headers(self, *, refused: bool = False) -> dict[str, str]:
-        """The authentication headers of a request; the caller must not change the dict.
+    async def headers(self, *, refused: bool = False) -> Headers:
+        """The authentication headers of a request; the caller must not change the dict. A tuple is one line each.
 
         Args:
             refused: the server answered 401 to the present ones, so ask for new ones.
@@ -160,7 +160,9 @@ class ClientConfig:
             log.warning("the credentials could not be renewed, the present ones stay in use: %s", reason)
 
     def _accept(self, authorization: str | None, context: ssl.SSLContext | None) -> None:
-        self._headers = {"Authorization": authorization} if authorization else {}
+        found: Headers = {"Authorization": authorization, **self._always} if authorization else self._always
+        if found != self._headers:  # the same dict as long as nothing has changed
+            self._headers = found
         if context is not None:
             self.ssl_context = context
         self._next_check = self._clock() + _CHECK_NS
@@ -175,104 +177,19 @@ class ClientConfig:
         return f"ClientConfig({self.address!r}, namespace={self.namespace!r})"
 
 
-class _Credentials:
-    """The `Source` over what `kubernetes.aio` loaded: `loader` is None in a pod."""
-
-    def __init__(self, target: Any, loader: Any) -> None:
-        self._target = target
-        self._loader = loader
-        self._context: ssl.SSLContext | None = None
-        self._certificate: tuple[str | None, str | None] | None = None
-
-    async def __call__(self, refused: bool) -> tuple[str | None, ssl.SSLContext | None]:
-        if self._loader is not None:
-            async with asyncio.timeout(_PLUGIN_S):
-                await self._renew(refused)
-        return await self.current()
-
-    async def current(self) -> tuple[str | None, ssl.SSLContext | None]:
-        """What is loaded now."""
-        value = await self._target.get_api_key_with_prefix("BearerToken")
-        certificate = (self._target.cert_file, self._target.key_file)
-        if self._target.host.startswith("https") and (self._context is None or certificate != self._certificate):
-            self._context, self._certificate = self._tls(), certificate
-        return (value.strip() if value else None), self._context
-
-    async def _renew(self, refused: bool) -> None:
-        loader = self._loader
-        expiry = getattr(loader, "exec_plugin_expiry", None)
-        if "exec" in (loader._user or ()):
-            if not refused and not (expiry is not None and _expires_within(expiry, _SKEW_S)):
-                return
-            if expiry is not None:
-                del loader.exec_plugin_expiry  # else the loader keeps the token that was refused
-            if not await loader.load_from_exec_plugin():
-                if expiry is not None:
-                    loader.exec_plugin_expiry = expiry
-                raise ConfigError(_NO_CREDENTIALS)
-        elif loader.provider or refused:
-            await loader._load_authentication()
-        loader._set_config(self._target)
-
-    def _tls(self) -> ssl.SSLContext:
-        context = tls_context(self._target.ssl_ca_cert)
-        if self._target.cert_file:
-            context.load_cert_chain(self._target.cert_file, self._target.key_file)
-        if not self._target.verify_ssl:
-            log.warning("the kubeconfig says insecure-skip-tls-verify: %s is not verified", self._target.host)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-
-def tls_context(ca_file: str | None = None, ca_data: str | None = None) -> ssl.SSLContext:
-    """A TLS client context that verifies the server against a CA (PEM), or the system's trust without one.
-
-    Clusters' own authorities often lack extensions that Python 3.13 began to insist on, so that one strictness is
-    off: chain, validity and host name are verified.
-    """
-    context = ssl.create_default_context(cafile=ca_file, cadata=ca_data)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
 def contexts(kubeconfig: str | None = None) -> list[str]:
     """The names of a kubeconfig's contexts, the current one first.
 
     Raises:
         ConfigError: there is no kubeconfig, or it is malformed.
     """
-    kube = _kubernetes()
-    path = _find(kubeconfig)
-    if path is None:
-        raise ConfigError(f"no kubeconfig at {kubeconfig or _default_paths()!r}")
+    paths = kubeconfig or default_paths()
+    if not any(existing(paths)):
+        raise ConfigError(f"no kubeconfig at {paths!r}")
     try:
-        found, current = kube.list_kube_config_contexts(path)
-    except Exception as error:  # a malformed file makes the loader fail in any way
-        raise ConfigError(f"kubeconfig {path!r}: {error}") from error
-    return [current["name"], *(c["name"] for c in found if c["name"] != current["name"])]
-
-
-def _kubernetes() -> Any:
-    return importlib.import_module("kubernetes.aio.config")
-
-
-def _default_paths() -> str:
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-
-
-def _find(kubeconfig: str | None) -> str | None:
-    """The paths as given if at least one of them exists: `kubernetes` skips the others."""
-    paths = kubeconfig or _default_paths()
-    return paths if any(p and Path(p).expanduser().is_file() for p in paths.split(os.pathsep)) else None
-
-
-def _pod_namespace() -> str:
-    try:
-        return (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip() or "default"
-    except OSError:
-        return "default"
-
-
-def _expires_within(expiry: datetime, seconds: float) -> bool:
-    return (expiry - datetime.now(UTC)).total_seconds() < seconds
+        found = Kubeconfig(paths).contexts
+    except ConfigError as error:
+        raise ConfigError(f"kubeconfig {paths!r}: {error}") from error
+    if not found:
+        raise ConfigError(f"kubeconfig {paths!r} has no contexts")
+    return found

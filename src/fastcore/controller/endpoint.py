@@ -1,7 +1,9 @@
 """Where to connect to, out of the URLs of a server and of its proxy."""
 
 import base64
+import os
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -98,3 +100,47 @@ def _basic(at: SplitResult) -> str:
 def basic(username: str, password: str) -> str:
     """The value of an Authorization header with a user and password (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def environment_proxy(server: str) -> str | None:
+    """What $HTTPS_PROXY or $HTTP_PROXY and $NO_PROXY say about a server; loopback is always reached directly."""
+    at = Endpoint.of(server)
+    name = "https_proxy" if at.tls else "http_proxy"
+    proxy = os.environ.get(name) or os.environ.get(name.upper())
+    if not proxy or at.host == "localhost" or any(map(_matcher(at), _excluded())):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _excluded() -> list[str]:
+    text = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return ["127.0.0.0/8", "::1/128", *(part for part in map(str.strip, text.lower().split(",")) if part)]
+
+
+def _matcher(at: Endpoint) -> Callable[[str], bool]:
+    """Tells whether an entry of $NO_PROXY means the server: a name, its subdomains, an address, a network, "*"."""
+    import ipaddress
+
+    host = at.host.lower()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+
+    def matches(entry: str) -> bool:
+        if entry == "*":
+            return True
+        if address is not None:
+            try:
+                return address in ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                pass
+        name, colon, port = entry.rpartition(":")
+        if colon and port.isdecimal():
+            if int(port) != at.port:
+                return False
+            entry = name.strip("[]")
+        entry = entry.removeprefix("*")
+        return host == entry.lstrip(".") or host.endswith("." + entry.lstrip("."))
+
+    return matches

@@ -27,8 +27,8 @@ class Malformed(ValueError):
     """The answer breaks the protocol; the connection cannot be used again."""
 
 
-def header_lines(headers: Mapping[str, str]) -> bytes:
-    r"""The lines of `headers`, each ended by CRLF.
+def header_lines(headers: Mapping[str, str | tuple[str, ...]]) -> bytes:
+    r"""The lines of `headers`, each ended by CRLF; a tuple is one line a value.
 
     Raises:
         ValueError: a name or value would break out of its line; the value is not shown, it may be a secret.
@@ -37,12 +37,15 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
         >>> header_lines({"Accept": "*/*"})
         b'Accept: */*\r\n'
     """
-    for name, value in headers.items():
+    lines = []
+    for name, values in headers.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of an HTTP header")
-        if not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of the HTTP header {name!r} has control characters in it")
-    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+        for value in (values,) if isinstance(values, str) else values:
+            if not _VALUE.fullmatch(value):
+                raise ValueError(f"the value of the HTTP header {name!r} has control characters in it")
+            lines.append(f"{name}: {value}\r\n")
+    return "".join(lines).encode()
 
 
 def request_head(method: str, target: str, lines: bytes, content_type: str | None, length: int | None) -> bytes:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastcore.controller.config import ClientConfig
+from fastcore.controller.config import ClientConfig, Headers
 from fastcore.controller.connection import Connection
 from fastcore.controller.errors import ConnectionFailed, RequestTimeout
 from fastcore.controller.http1 import AnswerParser, header_lines, request_head
@@ -76,7 +76,7 @@ class HttpTransport:
             if at.proxy.authorization:
                 fixed["Proxy-Authorization"] = at.proxy.authorization
         self._fixed = header_lines(fixed)
-        self._credentials: Mapping[str, str] | None = None
+        self._credentials: Headers | None = None
         self._lines = b""
         self._slots = asyncio.Semaphore(max_connections)
         self._connecting: set[asyncio.Timeout] = set()
@@ -173,7 +173,7 @@ class HttpTransport:
         credentials = await self.config.headers(refused=refused)
         if credentials is not self._credentials:
             at = self._at
-            own = {"Authorization": at.authorization} if at.authorization and not credentials else {}
+            own = {"Authorization": at.authorization} if at.authorization else {}
             self._lines = self._fixed + header_lines({**own, **credentials})
             self._credentials = credentials
         return self._lines
