@@ -67,7 +67,7 @@ async def informing(*steps, sync=True, kind=CONFIG_MAP, workspace_namespace=None
                 Workspace("blue", client, workspace_namespace),
                 kind,
                 random=Random(1),
-                **{"sleep": FakeSleep(), **options},
+                **{"sleep": FakeSleep(), "streaming": False, **options},
             )
             informer.server = server
             task = asyncio.create_task(informer.run())
@@ -154,7 +154,7 @@ async def test_an_informer_runs_once_at_a_time():
 async def test_cancelling_run_stops_the_informer():
     async with ScriptedServer([listing([A1], "5"), HOLD]) as server:
         async with Client(server.config) as client:
-            informer = Informer(Workspace("blue", client), CONFIG_MAP)
+            informer = Informer(Workspace("blue", client), CONFIG_MAP, streaming=False)
             task = asyncio.create_task(informer.run())
             await informer.wait_synced(5)
             task.cancel()
@@ -179,7 +179,7 @@ async def test_the_workspace_says_where(kind, workspace_namespace, namespace, pa
 
 
 async def test_stats_tell_what_happened(clock):
-    steps = [listing([A1], "1"), stream(event("MODIFIED", A2)), failure(500), HOLD]
+    steps = [listing([A1], "1"), stream(event("MODIFIED", A2)), failure(500), listing([], "2"), HOLD]
     async with informing(*steps, clock=clock) as informer:
         await until(lambda: informer.stats().watches == 2)
         clock.advance(7)

@@ -56,6 +56,8 @@ class Api:
             await answer(201, {"metadata": {"name": "x"}})(connection, request)
         elif request.path.endswith("/api"):
             await answer(200 if request.path.startswith("/clusters") else 404, {})(connection, request)
+        elif "sendInitialEvents" in request.query:
+            await failure(422, "Invalid", "sendInitialEvents is not known here")(connection, request)
         elif "watch" not in request.query:
             await listing(self.objects.get(request.path, []), "10")(connection, request)
         else:

@@ -22,16 +22,16 @@ from controller.scripted import (
     until,
 )
 from controller.widgets import serve_widgets
-from fastcore.clock import NS_PER_S
 from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ConnectionFailed, DecodeError, ServerError
 from fastcore.controller.model import CONFIG_MAP
-from fastcore.controller.reflector import MAX_RETRY_AFTER_S, Backoff, Reflector
+from fastcore.controller.reflector import MAX_RETRY_AFTER_S, Reflector
 
 A1, A2, A3 = config_map("a", 1), config_map("a", 2), config_map("a", 3)
 B4 = config_map("b", 4)
 HOLD = stream(end="hold")
+REACHED = listing([], "1")  # the answer to a probe
 GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
 
 
@@ -75,7 +75,8 @@ class Run:
     def asked(self):
         """Each request in short: "list 0", "watch 5"."""
         return [
-            f"{'watch' if 'watch' in r.query else 'list'} {r.query.get('resourceVersion', '-')}"
+            f"{'watch' if 'watch' in r.query else 'probe' if r.query.get('limit') == '1' else 'list'} "
+            f"{r.query.get('resourceVersion', '-')}"
             for r in self.server.received
         ]
 
@@ -84,14 +85,15 @@ class Run:
 
 
 @asynccontextmanager
-async def reflecting(*steps, clock=None, **options):
+async def reflecting(*steps, clock=None, streaming=False, **options):
     sleep = FakeSleep()
     sink = Sink()
     if clock is not None:
         options["clock"] = clock
     async with ScriptedServer(list(steps)) as server:
         async with Client(server.config, sleep=sleep) as client:
-            reflector = Reflector(client, CONFIG_MAP, "default", sink, sleep=sleep, random=Random(1), **options)
+            options = {"streaming": streaming, "sleep": sleep, "random": Random(1), **options}
+            reflector = Reflector(client, CONFIG_MAP, "default", sink, **options)
             task = asyncio.create_task(reflector.run())
             try:
                 yield Run(server, reflector, sink, sleep)
@@ -289,9 +291,9 @@ async def test_an_error_event_429_keeps_the_position():
 
 async def test_a_reset_keeps_the_position_and_backs_off():
     """RF-5: connection refused or reset -> back off and re-watch at the same RV."""
-    async with reflecting(listing([A1], "1"), reset, reset, reset, HOLD) as run:
-        await run.requests(5)
-        assert set(run.asked[1:]) == {"watch 1"}
+    async with reflecting(listing([A1], "1"), reset, reset, reset, reset, REACHED, HOLD) as run:
+        await run.requests(7)
+        assert set(run.asked[1:]) == {"watch 1", "probe 1"}
         assert run.waits
         assert run.reflector.stats.failures == len(run.waits)
 
@@ -306,7 +308,7 @@ async def test_500_keeps_the_position_for_a_minute_then_lists(clock):
     steps = [listing([A1], "1"), broken, broken, broken, broken, listing([A1], "1"), HOLD]
     async with reflecting(*steps, clock=clock) as run:
         await run.requests(7)
-        assert run.asked == ["list 0"] + ["watch 1"] * 4 + ["list 1", "watch 1"]
+        assert run.asked == ["list 0", "watch 1", "probe 1", "probe 1", "probe 1", "list 1", "watch 1"]
         assert len(run.waits) == 4
         assert isinstance(run.reflector.stats.last_error, ServerError)
 
@@ -318,10 +320,10 @@ async def test_a_good_watch_ends_the_row_of_500s(clock):
         clock.advance(40)
         await failure(500)(connection, request)
 
-    steps = [listing([A1], "1"), broken, stream(event("MODIFIED", A2)), broken, HOLD]
+    steps = [listing([A1], "1"), broken, REACHED, stream(event("MODIFIED", A2)), broken, REACHED, HOLD]
     async with reflecting(*steps, clock=clock) as run:
-        await run.requests(5)
-        assert run.asked == ["list 0", "watch 1", "watch 1", "watch 2", "watch 2"]
+        await run.requests(7)
+        assert run.asked == ["list 0", "watch 1", "probe 1", "watch 1", "watch 2", "probe 2", "watch 2"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -349,19 +351,19 @@ async def test_garbage_lists_again_after_a_wait(garbage):
 async def test_a_cut_in_the_middle_of_a_line_resumes_behind_the_last_whole_one():
     """RF-5: nothing is applied twice, nothing is lost."""
     first = stream(event("MODIFIED", A2), b'{"type": "MODIFIED", "object": {"metadata"', end="cut")
-    async with reflecting(listing([A1], "1"), first, stream(event("MODIFIED", A3), end="hold")) as run:
+    async with reflecting(listing([A1], "1"), first, REACHED, stream(event("MODIFIED", A3), end="hold")) as run:
         await until(lambda: len(run.sink.applied) == 2)
-        assert run.asked == ["list 0", "watch 1", "watch 2"]
+        assert run.asked == ["list 0", "watch 1", "probe 2", "watch 2"]
         assert run.sink.objects["a"] == A3
         assert run.waits == []
 
 
 async def test_a_silent_watch_is_opened_anew():
     """RF-7: the client must detect silence."""
-    steps = [listing([A1], "1"), stream(event("MODIFIED", A2), end="hold"), HOLD]
+    steps = [listing([A1], "1"), stream(event("MODIFIED", A2), end="hold"), REACHED, HOLD]
     async with reflecting(*steps, idle_timeout=0.05) as run:
-        await run.requests(3)
-        assert run.asked == ["list 0", "watch 1", "watch 2"]
+        await run.requests(4)
+        assert run.asked[:4] == ["list 0", "watch 1", "probe 2", "watch 2"]
 
 
 async def test_a_list_that_fails_is_tried_again():
@@ -390,31 +392,57 @@ async def test_credentials_that_cannot_be_had_are_a_failure_like_any_other():
     async with ScriptedServer([failure(401), failure(401), listing([A1], "1"), HOLD]) as server:
         async with Client(ClientConfig(server.url, source=source)) as client:
             sink = Sink()
-            task = asyncio.create_task(Reflector(client, CONFIG_MAP, "default", sink, sleep=sleep).run())
+            task = asyncio.create_task(
+                Reflector(client, CONFIG_MAP, "default", sink, sleep=sleep, streaming=False).run()
+            )
             await until(lambda: bool(sink.calls))
             task.cancel()
             await asyncio.wait([task])
     assert len(sleep.waits) == 2
 
 
-# --- Backoff
+# --- Another history
 
 
-def test_backoff_doubles_with_jitter_up_to_its_maximum(clock):
-    """RF-8: 800 ms x2 up to 30 s, each stretched to between once and twice."""
-    backoff = Backoff(clock=clock, random=Random(3))
-    for base in [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30, 30]:
-        assert base <= backoff.next() <= 2 * base
+@pytest.mark.parametrize("broken", [stream(event("MODIFIED", A2), end="cut"), failure(503)])
+async def test_a_server_that_has_not_reached_the_position_is_listed_anew(broken):
+    """RF-1: one restored from a backup would take a watch from the future, and say nothing until it is there."""
+    future = failure(504, "Timeout", "Too large resource version: 2, current: 1")
+    async with reflecting(listing([A1], "1"), broken, future, listing([B4], "4"), HOLD) as run:
+        await run.requests(5)
+        position = run.asked[2].split()[1]
+        assert run.asked == ["list 0", "watch 1", f"probe {position}", "list -", "watch 4"]
+        assert run.server.received[2].query == {
+            "resourceVersion": position,
+            "resourceVersionMatch": "NotOlderThan",
+            "limit": "1",
+        }
+        assert list(run.sink.objects) == ["b"]
 
 
-def test_backoff_starts_over_after_two_quiet_minutes(clock):
-    """RF-8: reset after 2 min without failure."""
-    backoff = Backoff(clock=clock, jitter=0)
-    assert [backoff.next() for _ in range(3)] == [0.8, 1.6, 3.2]
-    clock.advance(3.2 + 120)
-    assert backoff.next() == 6.4
-    clock.set(clock() + int((6.4 + 120) * NS_PER_S) + 1)
-    assert backoff.next() == 0.8
+async def test_a_server_that_does_not_know_the_question_is_watched():
+    """RF-5: what cannot be asked is no reason to list."""
+    cut = stream(event("MODIFIED", A2), end="cut")
+    async with reflecting(listing([A1], "1"), cut, failure(400), HOLD) as run:
+        await run.requests(4)
+        assert run.asked == ["list 0", "watch 1", "probe 2", "watch 2"]
+        assert run.waits == []
+
+
+async def test_a_probe_that_is_put_off_is_asked_again():
+    """RF-5: 429 keeps the position and the doubt."""
+    cut = stream(event("MODIFIED", A2), end="cut")
+    async with reflecting(listing([A1], "1"), cut, failure(429, Retry_After="17"), REACHED, HOLD) as run:
+        await run.requests(5)
+        assert run.asked == ["list 0", "watch 1", "probe 2", "probe 2", "watch 2"]
+        assert run.waits == [17]
+
+
+async def test_a_watch_that_ended_in_order_is_not_doubted():
+    """RF-6: the usual course costs no further request."""
+    async with reflecting(listing([A1], "1"), stream(bookmark(2)), stream(bookmark(3)), HOLD) as run:
+        await run.requests(4)
+        assert run.asked == ["list 0", "watch 1", "watch 2", "watch 3"]
 
 
 # --- The real server

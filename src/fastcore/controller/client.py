@@ -61,6 +61,7 @@ class Client(Requester):
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        shard_selector: str | None = None,
         resource_version: str | None = None,
         limit: int = PAGE_SIZE,
         timeout: float | None = None,
@@ -76,6 +77,7 @@ class Client(Requester):
             namespace: where; None is everywhere.
             label_selector: such as "app=web,tier!=db".
             field_selector: such as "metadata.name=web".
+            shard_selector: a `ShardSelector` as text; servers without sharded lists ignore it.
             resource_version: None asks for the latest, "0" for any cached state, a number for one not older.
             limit: objects a page, >= 0; 0 asks for everything at once.
             timeout: deadline of one page in seconds; None is the client's.
@@ -84,6 +86,7 @@ class Client(Requester):
         params: dict[str, str | int | bool | None] = {
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
+            "shardSelector": shard_selector,
             "resourceVersion": resource_version or None,
             "limit": limit or None,
         }

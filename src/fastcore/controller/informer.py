@@ -18,6 +18,7 @@ from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.managed import keep_own_fields
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector
+from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.store import Change, IndexFunction, Store
 from fastcore.controller.workspace import Workspace
 from fastcore.errors import WaitTimeout
@@ -79,6 +80,8 @@ class Informer:
         kind: what.
         label_selector: restricts the mirrored objects, such as "app=web".
         field_selector: likewise, such as "metadata.name=web".
+        shard_selector: mirrors a part of them only; applied here where the server cannot.
+        streaming: ask for the objects as a stream where the server has it, instead of lists.
         namespace: instead of the workspace's.
         transform: changes each object before it is stored, in place or by returning another; instead of the default,
             which drops `metadata.managedFields` but for what `field_manager` applied.
@@ -110,6 +113,8 @@ class Informer:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        shard_selector: ShardSelector | None = None,
+        streaming: bool = True,
         namespace: str | None = None,
         transform: Callable[[Resource], Resource] | None = None,
         field_manager: str = "fastcore",
@@ -130,7 +135,7 @@ class Informer:
         self._clock = clock
         self._sleep = sleep
         self._random = random or new_random()
-        self._store = Store(partial=bool(label_selector or field_selector))
+        self._store = Store(partial=bool(label_selector or field_selector or shard_selector))
         self._store.add_index(_OWNER_INDEX, _owner_uids)
         self._reflector = Reflector(
             workspace.client,
@@ -139,6 +144,8 @@ class Informer:
             _Feed(self),
             label_selector=label_selector,
             field_selector=field_selector,
+            shard=shard_selector,
+            streaming=streaming,
             clock=clock,
             sleep=sleep,
             random=self._random,

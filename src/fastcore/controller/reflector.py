@@ -1,7 +1,8 @@
-"""Lists a collection, then watches it, for ever: keeps a sink equal to what the server has.
+"""Mirrors a collection for ever: reads all of it, then watches, and keeps a sink equal to what the server has.
 
-The resume position is the resourceVersion of the last thing seen. A failure either keeps it (watch again from there)
-or loses it (list again, then watch); `_after_watch_error` decides which.
+The start is one stream that brings the present objects and then the changes (RF-2), or a list followed by a watch
+where a server has no such streams. The resume position is the resourceVersion of the last thing seen. A failure either
+keeps it (watch again from there) or loses it (start anew); `_after_watch_error` decides which.
 """
 
 import asyncio
@@ -10,30 +11,32 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol, TypedDict
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
+from fastcore.controller.backoff import Backoff
 from fastcore.controller.client import PAGE_SIZE, Client
+from fastcore.controller.collection import Collection, refused
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import (
     ApiError,
     ConnectionFailed,
-    DecodeError,
     GoneError,
     RequestTimeout,
     ServerError,
     TooManyRequestsError,
-    error_of,
 )
+from fastcore.controller.frames import check, decode_event, revision_of, unavailable, watch_error
+from fastcore.controller.initial import NotStreamed, collect
 from fastcore.controller.model import Kind, Resource
+from fastcore.controller.shard_selector import ShardSelector
 
 log = logging.getLogger(__name__)
 
 _SHORT_NS = NS_PER_S  # RF-6: a watch that is shorter and brought nothing has failed
 _SERVER_ERRORS_NS = 60 * NS_PER_S  # RF-5: so long 5xx answers keep the position, then a list is due
-_LIST_TIMEOUT_S = 60.0
+_INITIAL_SILENCE_S = 15.0  # a server that streams the present objects does not pause for so long
+_BROKEN_STARTS = 3  # streams that break before the end of the initial events; then a list is tried
 MAX_RETRY_AFTER_S = 300.0  # servers ask for up to 32 s (LI-2); more comes of a wrong date or clock
 
 
@@ -50,50 +53,28 @@ class Sink(Protocol):
         """`obj` was "ADDED", "MODIFIED" or "DELETED"; it belongs to the sink now."""
 
 
-class Backoff:
-    """Waits that double from `base` to `maximum`, each stretched by up to `jitter` of itself (RF-8).
-
-    Starts over after `reset_after` seconds without a failure.
-    """
-
-    def __init__(
-        self,
-        base: float = 0.8,
-        maximum: float = 30.0,
-        *,
-        factor: float = 2.0,
-        jitter: float = 1.0,
-        reset_after: float = 120.0,
-        clock: Clock = monotonic_ns,
-        random: Random | None = None,
-    ) -> None:
-        self._base = base
-        self._maximum = maximum
-        self._factor = factor
-        self._jitter = jitter
-        self._reset_ns = int(reset_after * NS_PER_S)
-        self._clock = clock
-        self._random = random or new_random()
-        self._delay = base
-        self._failed_ns: int | None = None
-
-    def next(self) -> float:
-        """Note a failure; the seconds to wait after it."""
-        now = self._clock()
-        if self._failed_ns is not None and now - self._failed_ns > self._reset_ns:
-            self._delay = self._base
-        delay = self._delay
-        self._delay = min(delay * self._factor, self._maximum)
-        delay *= 1 + self._random.random() * self._jitter
-        self._failed_ns = now + int(delay * NS_PER_S)
-        return delay
+class _Watching(TypedDict):
+    timeout: int
+    idle_timeout: float
+    opened: Callable[[], None]
 
 
 @dataclass(slots=True)
 class ReflectorStats:
-    """Counters of a reflector; `events` is by type, `active_ns` the last sign of life on its clock."""
+    """Counters of a reflector.
+
+    Attributes:
+        lists: how often the sink was filled anew, by a list or by a stream.
+        streams: how many of them were streams.
+        watches: watches that the server accepted, streams included.
+        failures: lists, streams, watches and probes that failed.
+        events: of watches, by type.
+        active_ns: the last sign of life, on the reflector's clock.
+        last_error: the last failure.
+    """
 
     lists: int = 0
+    streams: int = 0
     watches: int = 0
     failures: int = 0
     events: dict[str, int] = field(default_factory=dict)
@@ -104,8 +85,11 @@ class ReflectorStats:
 class Reflector:
     """Keeps `sink` equal to a collection on the server, from `run` until it is cancelled.
 
-    The first list takes any cached state; later ones are not older than what was seen (RF-1). A watch resumes at the
-    last position whenever that is possible (RF-5, RF-6), so that the server does not have to list again.
+    It begins with the newest state where the server can stream it (RF-2), else with a list of any cached state; later
+    starts are not older than what was seen (RF-1). A watch resumes at the last position whenever that is possible
+    (RF-5, RF-6), so that the server does not have to send everything again. After a connection broke, one small list
+    asks whether the server still knows the position: one that was restored from a backup may not, and would accept a
+    watch from the future and stay silent.
 
     Args:
         client: reaches the server.
@@ -114,6 +98,9 @@ class Reflector:
         sink: gets the objects.
         label_selector: restricts the collection on the server.
         field_selector: likewise.
+        shard: restricts it to a part; here, where the server cannot.
+        streaming: start with a stream where the server offers it; it takes no more memory than the objects do, while
+            a list is held whole, as bytes and decoded.
         backoff: waits after failures.
         clock: integer nanoseconds.
         sleep: waits so many seconds.
@@ -123,7 +110,7 @@ class Reflector:
         page_size: objects a page of a list (RF-10).
 
     Thread safety: use from one event loop.
-    Source: the statements RF-1 and RF-3 to RF-10, which follow the behaviour of client-go's reflector.
+    Source: the statements RF-1 to RF-10, which follow the behaviour of client-go's reflector.
     """
 
     def __init__(
@@ -135,6 +122,8 @@ class Reflector:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        shard: ShardSelector | None = None,
+        streaming: bool = True,
         backoff: Backoff | None = None,
         clock: Clock = monotonic_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -142,63 +131,107 @@ class Reflector:
         idle_timeout: float = 150.0,
         page_size: int = PAGE_SIZE,
     ) -> None:
-        self._client = client
-        self._kind = kind
-        self._namespace = namespace
+        self._collection = Collection(
+            client,
+            kind,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            shard=shard,
+            page_size=page_size,
+        )
         self._sink = sink
-        self._label_selector = label_selector
-        self._field_selector = field_selector
+        self._streaming = streaming
         self._clock = clock
         self._sleep = sleep
         self._random = random or new_random()
         self._backoff = backoff or Backoff(clock=clock, random=self._random)
         self._idle_timeout = idle_timeout
-        self._page_size = page_size
-        self._position: str | None = None  # where to watch from; None: list first
-        self._list_from = "0"  # the resourceVersion that the next list must not be older than; "": the newest
+        self._position: str | None = None  # where to watch from; None: start anew
+        self._start_from = "0"  # the resourceVersion that the next start must not be older than; "": the newest
+        self._broken_starts = 0
+        self._doubtful = False  # the server may have another history since its connection broke
         self._server_errors_since: int | None = None
-        self._progressed = False  # since the last list; a 410 straight after a list must not become a tight loop
+        self._progressed = False  # since the last start; a 410 straight after it must not become a tight loop
         self.stats = ReflectorStats()
 
     @property
     def position(self) -> str | None:
-        """The resourceVersion up to which the sink is complete; None while a list is due."""
+        """The resourceVersion up to which the sink is complete; None while a start is due."""
         return self._position
 
     async def run(self) -> None:
-        """List and watch until cancelled; failures are logged, counted and retried."""
+        """Start and watch until cancelled; failures are logged, counted and retried."""
         while True:
-            wait = await (self._list() if self._position is None else self._watch())
+            wait = await self._step()
             if wait is not None:
                 await self._sleep(wait)
 
+    async def _step(self) -> float | None:
+        if self._position is None:
+            try:
+                await self._collection.prepare()
+            except (ApiError, ConfigError) as error:
+                return self._failed("list", error)
+            return await (self._start() if self._streams() else self._list())
+        return await (self._probe() if self._doubtful else self._watch())
+
+    # Starts
+
+    def _streams(self) -> bool:
+        return self._streaming and self._broken_starts < _BROKEN_STARTS and self._collection.streams
+
     async def _list(self) -> float | None:
         """Fill the sink from a list; the seconds to wait if that failed."""
-        start = self._list_from
         try:
-            listing = await self._client.list(
-                self._kind,
-                self._namespace,
-                label_selector=self._label_selector,
-                field_selector=self._field_selector,
-                resource_version=start,
-                limit=self._page_size if start in ("", "0") else 0,
-                timeout=_LIST_TIMEOUT_S,
-                retries=0,
-            )
-            for item in listing.items:
-                _check(item)
+            items, revision = await self._collection.list(self._start_from)
         except (ApiError, ConfigError) as error:
-            if start and isinstance(error, ApiError) and _unavailable(error):
-                self._list_from = ""
-                return None
-            return self._failed("list", error)
+            return None if self._from_the_newest(error) else self._failed("list", error)
+        self._fill(items, revision)
+        return None
+
+    async def _start(self) -> float | None:
+        """Fill the sink from a stream, and feed it from the same stream until it ends (RF-2)."""
+        start = "" if self._start_from == "0" else self._start_from
+        silence = min(_INITIAL_SILENCE_S, self._idle_timeout)
+        opened_ns = self._clock()
+        error: Exception | None = None
+        try:
+            async with aclosing(self._collection.stream(start, **self._watching())) as lines:
+                items, revision = await collect(lines, self._event, silence)
+                self.stats.streams += 1
+                self._fill(items, revision)
+                async for line in lines:
+                    self._take(line)
+        except (ApiError, ConfigError) as failure:
+            error = failure
+        if self._position is not None or error is None:
+            return self._after_watch(opened_ns, True, error)
+        if self._from_the_newest(error):
+            return None
+        if isinstance(error, NotStreamed) or (isinstance(error, ApiError) and refused(error)):
+            self._collection.no_streams()
+            log.info("%s: the server does not stream its objects, so it is asked for a list: %s", self, error)
+            return None
+        self._broken_starts += 1
+        return self._failed("stream", error)
+
+    def _from_the_newest(self, error: Exception) -> bool:
+        """RF-1: whether this server has no such state, and so has to be asked for its newest, which it has."""
+        if not (self._start_from and isinstance(error, ApiError) and unavailable(error)):
+            return False
+        self._start_from = ""
+        return True
+
+    def _fill(self, items: list[Resource], revision: str) -> None:
         self.stats.lists += 1
         self.stats.active_ns = self._clock()
-        self._sink.replace(listing.items, listing.revision)
-        self._position = self._list_from = listing.revision
-        self._progressed = False
-        return None
+        self._sink.replace(items, revision)
+        self._position = self._start_from = revision
+        self._progressed = self._doubtful = False
+        self._broken_starts = 0
+
+    # Watches
 
     async def _watch(self) -> float | None:
         """Feed the sink from one watch until it ends; the seconds to wait before the next step."""
@@ -206,49 +239,47 @@ class Reflector:
         before = self._events()
         error: Exception | None = None
         try:
-            await self._stream()
+            await self._stream(self._position or "")
         except (ApiError, ConfigError) as failure:
             error = failure
-        healthy = self._events() != before or self._clock() - opened_ns >= _SHORT_NS
-        self._progressed = self._progressed or healthy
-        if error is None:
-            self._server_errors_since = None
-            if healthy:
-                return None
-            return self._failed("watch", ConnectionFailed("the watch ended within a second and brought nothing"))
-        return self._after_watch_error(error, healthy)
+        return self._after_watch(opened_ns, self._events() != before, error)
 
-    async def _stream(self) -> None:
-        position = self._position or ""
+    async def _stream(self, position: str) -> None:
         # A watch from "" or "0" begins with the present objects in any order of their versions, which say nothing
         # about where to resume (RF-3).
         settled = position not in ("", "0")
-        params: dict[str, str | int | bool | None] = {
-            "resourceVersion": position,
-            "allowWatchBookmarks": True,
-            "timeoutSeconds": self._random.randint(300, 600),
-            "labelSelector": self._label_selector,
-            "fieldSelector": self._field_selector,
-        }
-        stats, sink, counts = self.stats, self._sink, self.stats.events
-        lines = self._client.watch(
-            self._kind.path(self._namespace), params, idle_timeout=self._idle_timeout, opened=self._opened
-        )
-        async with aclosing(lines):
+        async with aclosing(self._collection.watch(position, **self._watching())) as lines:
             async for line in lines:
-                change, obj = _decode_event(line)
-                counts[change] = counts.get(change, 0) + 1
-                stats.active_ns = self._clock()
-                if change == "ERROR":
-                    raise _watch_error(obj)
-                if change != "BOOKMARK":
-                    _check(obj)
-                settled = settled or change != "ADDED"
-                if settled:
-                    self._position = self._list_from = revision = _revision(obj)
-                    sink.advance(revision)
-                if change in ("ADDED", "MODIFIED", "DELETED"):
-                    sink.apply(change, obj)
+                settled = self._take(line, settled)
+
+    def _watching(self) -> _Watching:
+        return {
+            "timeout": self._random.randint(300, 600),
+            "idle_timeout": self._idle_timeout,
+            "opened": self._opened,
+        }
+
+    def _event(self, line: bytes) -> tuple[str, Resource]:
+        change, obj = decode_event(line)
+        counts = self.stats.events
+        counts[change] = counts.get(change, 0) + 1
+        self.stats.active_ns = self._clock()
+        if change == "ERROR":
+            raise watch_error(obj)
+        return change, obj
+
+    def _take(self, line: bytes, settled: bool = True) -> bool:
+        """Hand one event to the sink; whether the events from here on say where to resume."""
+        change, obj = self._event(line)
+        if change != "BOOKMARK":
+            check(obj)
+        settled = settled or change != "ADDED"
+        if settled:
+            self._position = self._start_from = revision = revision_of(obj)
+            self._sink.advance(revision)
+        if change in ("ADDED", "MODIFIED", "DELETED") and self._collection.holds(obj):
+            self._sink.apply(change, obj)
+        return settled
 
     def _opened(self) -> None:
         self.stats.watches += 1
@@ -258,8 +289,20 @@ class Reflector:
         counts = self.stats.events
         return sum(counts.values()) - counts.get("ERROR", 0)
 
+    def _after_watch(self, opened_ns: int, brought: bool, error: Exception | None) -> float | None:
+        """RF-6: what a watch that ended with or without an error means; the seconds to wait."""
+        healthy = brought or self._clock() - opened_ns >= _SHORT_NS
+        self._progressed = self._progressed or healthy
+        if error is not None:
+            return self._after_watch_error(error, healthy)
+        self._server_errors_since = None
+        if healthy:
+            return None
+        return self._failed("watch", ConnectionFailed("the watch ended within a second and brought nothing"))
+
     def _after_watch_error(self, error: Exception, healthy: bool) -> float | None:
         """RF-5: keep the position or lose it; the seconds to wait."""
+        self._doubtful = self._doubtful or isinstance(error, ServerError | ConnectionFailed | RequestTimeout)
         if isinstance(error, ServerError):
             now = self._clock()
             if self._server_errors_since is None:
@@ -281,6 +324,20 @@ class Reflector:
             return None
         return self._failed("watch", error)
 
+    async def _probe(self) -> float | None:
+        """Ask whether the server's history reaches the position; start anew if not; the seconds to wait."""
+        position = self._position or ""
+        try:
+            await self._collection.probe(position)
+        except (ApiError, ConfigError) as error:
+            if isinstance(error, ApiError) and unavailable(error):
+                log.warning("%s: the server has not reached %s, so its history is another: %s", self, position, error)
+                self._position, self._start_from = None, ""
+            elif not (isinstance(error, ApiError) and refused(error)):
+                return self._after_watch_error(error, False)
+        self._doubtful = False
+        return None
+
     def _failed(self, what: str, error: Exception) -> float:
         self.stats.failures += 1
         self.stats.last_error = error
@@ -290,50 +347,4 @@ class Reflector:
         return wait
 
     def __str__(self) -> str:
-        where = f"{self._client.prefix} {self._namespace or ''}".strip()
-        return f"{self._kind.plural} of {where}" if where else self._kind.plural
-
-
-class _Event(msgspec.Struct, gc=False):
-    type: str
-    object: dict[str, Any]
-
-
-_decode = msgspec.json.Decoder(_Event).decode
-
-
-def _decode_event(line: bytes) -> tuple[str, Resource]:
-    try:
-        event = _decode(line)
-    except msgspec.DecodeError as error:
-        raise DecodeError(f"the watch sent something that is no event: {error}") from error
-    return event.type, event.object
-
-
-def _revision(obj: Resource) -> str:
-    try:
-        return str(obj["metadata"]["resourceVersion"])
-    except (KeyError, TypeError) as error:
-        raise DecodeError("the watch sent an object without a resourceVersion") from error
-
-
-def _check(obj: Resource) -> None:
-    meta = obj.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
-        raise DecodeError("the server sent an object without a name")
-
-
-def _watch_error(status: Resource) -> ApiError:
-    code = status.get("code")
-    if code is None and status.get("reason") in ("Expired", "Gone"):
-        code = 410
-    return error_of(code if isinstance(code, int) else 500, status)
-
-
-def _unavailable(error: ApiError) -> bool:
-    """Whether a list failed because this server has no state that is as new as asked, or as old."""
-    return (
-        isinstance(error, GoneError)
-        or any(cause.reason == "ResourceVersionTooLarge" for cause in error.causes)
-        or "Too large resource version" in error.message
-    )
+        return str(self._collection)

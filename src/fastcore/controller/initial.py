@@ -1,0 +1,50 @@
+"""The objects that a stream begins with, collected aside until it says that they are all (RF-2)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+
+from fastcore.controller.errors import ApiError, ConnectionFailed
+from fastcore.controller.frames import check, ends_initial, identity, revision_of
+from fastcore.controller.model import Resource
+
+
+class NotStreamed(ApiError):
+    """The server took the parameters of a streamed list, and did not act on them."""
+
+
+async def collect(
+    lines: AsyncIterator[bytes], event: Callable[[bytes], tuple[str, Resource]], silence: float
+) -> tuple[list[Resource], str]:
+    """Read a stream up to the bookmark that ends its initial events; the objects, and the bookmark's revision.
+
+    Args:
+        lines: of the stream, which goes on afterwards.
+        event: the type and the object of a line.
+        silence: seconds, > 0; a server that sends initial events does not pause for so long.
+
+    Raises:
+        NotStreamed: there will be no such bookmark.
+        ConnectionFailed: the stream ended before.
+        ApiError: what `lines` and `event` raise.
+    """
+    objects: dict[Hashable, Resource] = {}
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(silence) as limit:
+            async for line in lines:
+                limit.reschedule(loop.time() + silence)
+                change, obj = event(line)
+                if change == "BOOKMARK":
+                    if ends_initial(obj):
+                        return list(objects.values()), revision_of(obj)
+                    raise NotStreamed("a bookmark came before the end of the initial events was announced")
+                check(obj)
+                if change == "DELETED":
+                    objects.pop(identity(obj), None)
+                else:
+                    objects[identity(obj)] = obj
+    except TimeoutError as error:
+        if isinstance(error, ApiError) or not limit.expired():
+            raise
+        raise NotStreamed(f"no end of the initial events was announced before {silence} s of silence") from error
+    raise ConnectionFailed("the stream ended before its initial events did")
