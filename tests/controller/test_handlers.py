@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fastcore.controller.handlers import WatchHandler, itself, owner_of
+from fastcore.controller.handlers import Shown, WatchHandler, itself, owner_of
 from fastcore.controller.model import DEPLOYMENT, NAMESPACE, Kind, Request
 from fastcore.controller.predicates import GenerationChanged, Predicate, Where
 
@@ -16,8 +16,13 @@ class Sink:
         self.keys: list[tuple[Request, int, int]] = []
         self.lost = 0
 
-    def enqueue(self, request: Request, priority: int, cause: int) -> None:
+        self.drops: list[Shown] = []
+
+    def enqueue(self, request: Request, priority: int, cause: int, shown: Shown | None) -> None:
         self.keys.append((request, priority, cause))
+
+    def dropped(self, handler: WatchHandler, shown: Shown) -> None:
+        self.drops.append(shown)
 
     def failed_event(self) -> None:
         self.lost += 1
@@ -25,7 +30,7 @@ class Sink:
 
 def handler(predicate: Predicate | None = None, mapper: Any = itself, first_bit: int = 0) -> tuple[WatchHandler, Sink]:
     sink = Sink()
-    return WatchHandler("blue", sink, "Site", predicate or Predicate(), mapper, first_bit), sink
+    return WatchHandler("blue", sink, SITE, predicate or Predicate(), mapper, first_bit), sink
 
 
 def obj(name: str = "a", version: str = "1", **meta: Any) -> dict[str, Any]:

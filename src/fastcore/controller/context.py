@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, MutableMapping
+import secrets
+from collections.abc import Coroutine, Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
-from fastcore.clock import NS_PER_S, monotonic_ns
+from fastcore.clock import NS_PER_S, Clock
 from fastcore.controller.batch import Batch
 from fastcore.controller.client import Client
 from fastcore.controller.events import EventRecorder
+from fastcore.controller.handlers import EVENTS
 from fastcore.controller.informer import Informer
 from fastcore.controller.model import Kind, Request, Resource
 from fastcore.controller.workspace import Workspace
@@ -17,6 +19,25 @@ from fastcore.errors import FastcoreError
 T = TypeVar("T")
 
 log = logging.getLogger("fastcore.reconcile")
+
+_UNIQUE = secrets.token_hex(4)
+
+
+def reconcile_id(number: int) -> str:
+    """The name of a reconcile in logs (CT-9)."""
+    return f"{_UNIQUE}-{number}"
+
+
+def cause_names(causes: int, watched: Sequence[str]) -> tuple[str, ...]:
+    """A bit mask over watches and events in words: "ConfigMap deleted"."""
+    if not causes:
+        return ()
+    return tuple(
+        f"{kind} {event}"
+        for i, kind in enumerate(watched)
+        for j, event in enumerate(EVENTS)
+        if causes >> (i * len(EVENTS) + j) & 1
+    )
 
 
 class ReconcileTimeout(FastcoreError, TimeoutError):
@@ -41,7 +62,11 @@ class Scope:
         self.workspace = workspace
         self.informers = informers
         self.events = events
-        self.batch = Batch(workspace.client, field_manager=field_manager, observe=self.observe)
+        self.batch = Batch(workspace.client, field_manager=field_manager, observe=self.observe, lookup=self.lookup)
+
+    def lookup(self, kind: Kind, namespace: str, name: str) -> Resource | None:
+        """The cached object, or None; LookupError for a kind that is not watched."""
+        return self.informers[kind].get(namespace, name)
 
     def observe(self, kind: Kind, obj: Resource) -> None:
         """Put the answer to a write into the cache, if there is one of its kind."""
@@ -66,7 +91,8 @@ class Context:
     Attributes:
         request: what is reconciled.
         controller: the controller's name.
-        reconcile_id: unique in this process and, very likely, beyond it (CT-9).
+        number: of this reconcile in this process.
+        cause_mask: the causes, four bits a watch.
         deadline: second of the monotonic clock at which the reconcile should be over, or None.
 
     Reads come from the informers: they cost no request, may lag behind the server, and return objects that nobody
@@ -76,7 +102,7 @@ class Context:
     reconcilers that run in a thread reach it through `wait`.
     """
 
-    __slots__ = ("_causes", "_loop", "_scope", "controller", "deadline", "reconcile_id", "request")
+    __slots__ = ("_clock", "_loop", "_scope", "_watched", "cause_mask", "controller", "deadline", "number", "request")
 
     def __init__(
         self,
@@ -84,18 +110,27 @@ class Context:
         request: Request,
         *,
         controller: str,
-        reconcile_id: str,
-        causes: tuple[str, ...],
+        number: int,
+        causes: int,
+        watched: Sequence[str],
         deadline: float | None,
+        clock: Clock,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._scope = scope
-        self._causes = causes
+        self.cause_mask = causes
+        self._watched = watched
+        self.number = number
+        self._clock = clock
         self._loop = loop
         self.request = request
         self.controller = controller
-        self.reconcile_id = reconcile_id
         self.deadline = deadline
+
+    @property
+    def reconcile_id(self) -> str:
+        """Unique in this process and, very likely, beyond it (CT-9)."""
+        return reconcile_id(self.number)
 
     @property
     def workspace(self) -> Workspace:
@@ -104,7 +139,8 @@ class Context:
 
     @property
     def client(self) -> Client:
-        """The workspace's client, for what is not cached."""
+        """The workspace's client, for what is not cached; the answers to its writes go to the caches, so that the next
+        reconcile sees them (WR-8). A write with `observe=False` leaves the caches to the watch."""
         return self._scope.workspace.client
 
     @property
@@ -124,7 +160,7 @@ class Context:
 
         Empty after a restart, a retry or a `requeue_after`. To skip work because of them is a bug.
         """
-        return self._causes
+        return cause_names(self.cause_mask, self._watched)
 
     @property
     def log(self) -> ReconcileLog:
@@ -171,7 +207,7 @@ class Context:
         return self.informer(kind).list(namespace)
 
     def observe(self, kind: Kind, obj: Resource) -> None:
-        """Put the answer to a write of `client` into the cache, so that the next reconcile sees it."""
+        """Put the answer to a write that went another way than through this context into the cache."""
         self._scope.observe(kind, obj)
 
     def check_deadline(self) -> None:
@@ -180,7 +216,7 @@ class Context:
         Raises:
             ReconcileTimeout: it is.
         """
-        if self.deadline is not None and monotonic_ns() / NS_PER_S >= self.deadline:
+        if self.deadline is not None and self._clock() / NS_PER_S >= self.deadline:
             raise ReconcileTimeout(f"the reconcile of {self.request} is over its deadline")
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -9,20 +9,29 @@ import asyncio
 import inspect
 import itertools
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from operator import itemgetter
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
-from fastcore.clock import NS_PER_S, monotonic_ns, own_clock
+from fastcore.clock import NS_PER_S, own_clock
+from fastcore.controller import observing
+from fastcore.controller.concurrency import Pace
 from fastcore.controller.context import Context, ReconcileTimeout, Scope
 from fastcore.controller.counters import ReconcileCounters
-from fastcore.controller.errors import ApiError
-from fastcore.controller.handlers import EVENTS, Mapper, WatchHandler
-from fastcore.controller.model import Kind, Request, Result, TerminalError
+from fastcore.controller.endings import CANCELLED, failed, succeeded
+from fastcore.controller.guards import Guards, Hold
+from fastcore.controller.handlers import EVENTS, Mapper, Shown, WatchHandler
+from fastcore.controller.history import History, Story
+from fastcore.controller.ledger import Ledger, collector_watch
+from fastcore.controller.model import Kind, Request, Result
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.predicates import Predicate
+from fastcore.controller.recorder import FlightRecorder
+from fastcore.controller.threads import DaemonThreads
+from fastcore.controller.tracing import span
+from fastcore.controller.turn import TURN, Turn, Written
 from fastcore.errors import FastcoreError, ShutDown
 from fastcore.queue import WorkQueue
 
@@ -30,9 +39,6 @@ log = logging.getLogger("fastcore.controller")
 
 Reconciler = Callable[[Context, Request], Awaitable[Result | None] | Result | None]
 
-# What Go would panic about: these say that the program is wrong, not that the world is.
-_BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError)
-_UNIQUE = secrets.token_hex(4)
 _numbers = itertools.count(1)
 _NOTHING = Result()
 
@@ -73,6 +79,11 @@ class Controller:
     Attributes:
         queue: the keys that wait.
         counters: what happened so far.
+        pace: how many reconciles run at once.
+        guards: what keeps keys from being reconciled for a while.
+        ledger: where the time goes.
+        history: what is remembered of keys.
+        flight: what happened of late.
 
     Thread safety: belongs to the manager's event loop; any thread may call `queue.add`.
     """
@@ -80,27 +91,62 @@ class Controller:
     def __init__(
         self, name: str, kind: Kind, watches: tuple[Watch, ...], reconciler: Reconciler, options: Options
     ) -> None:
+        clock = own_clock()
         self.name = name
         self.kind = kind
         self.watches = watches
         self.options = options
         self.counters = ReconcileCounters()
-        limiter = default_limiter() if options.limiter is None else options.limiter
-        self.queue: WorkQueue[Request] = WorkQueue(limiter=limiter, fair_by=itemgetter(0), clock=own_clock(), name=name)
+        self.limiter = default_limiter() if options.limiter is None else options.limiter
+        self.queue: WorkQueue[Request] = WorkQueue(limiter=self.limiter, fair_by=itemgetter(0), clock=clock, name=name)
+        self.clock = clock or monotonic_ns
+        self.pace = Pace(options.max_concurrent_reconciles, adaptive=options.adaptive)
+        self.guards = Guards(name, kind, options, clock)
+        self.ledger = Ledger()
+        self.history = History()
+        self.flight = FlightRecorder(options.flight_bytes)
         self._reconciler = reconciler
         self._is_async = _is_coroutine_function(reconciler)
+        self._watched = tuple(watch.kind.kind for watch in watches)
         self._scopes: Mapping[str, Scope] = {}
         self._causes: dict[Request, int] = {}
-        self._running: set[Request] = set()
+        self._running: dict[Request, Turn] = {}
         self._workers: list[asyncio.Task[None]] = []
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads: DaemonThreads | None = None
         self._stopping = False
 
-    def enqueue(self, request: Request, priority: int = 0, cause: int = 0) -> None:
-        """Queue a key; `cause` is a bit mask over watches and events, four bits a watch."""
+    def enqueue(self, request: Request, priority: int = 0, cause: int = 0, shown: Shown | None = None) -> None:
+        """Queue a key.
+
+        Args:
+            request: the key.
+            priority: of its turn.
+            cause: a bit mask over watches and events, four bits a watch.
+            shown: the event behind it. One that comes while the key is reconciled waits until the reconcile has
+                ended: only then is it known whether it shows anything but what the reconcile wrote itself.
+        """
+        version = None
+        if shown is not None:
+            now = self.clock()
+            old, version = shown.versions()
+            self.history.passed(request, now, shown)
+            self.flight.event(now, request, shown.kind.kind, shown.event, shown.key(), old, version)
+            turn = self._running.get(request)
+            if turn is not None and turn.hold(priority, cause, shown):
+                return
+        self._queue(request, priority, cause, version)
+
+    def _queue(self, request: Request, priority: int, cause: int, version: str | None) -> None:
         if cause:
             self._causes[request] = self._causes.get(request, 0) | cause
+        self.guards.detector.noticed(request, version)
         self.queue.add(request, priority)
+
+    def dropped(self, handler: WatchHandler, shown: Shown) -> None:
+        """Note an event that a predicate dropped."""
+        now = self.clock()
+        self.history.dropped(now, handler, shown)
+        self.flight.event(now, None, shown.kind.kind, shown.event, shown.key(), *shown.versions())
 
     def failed_event(self) -> None:
         """Count an event that a predicate or mapper could not digest."""
@@ -111,7 +157,7 @@ class Controller:
         self._scopes = scopes
         for name, scope in scopes.items():
             for i, watch in enumerate(self.watches):
-                handler = WatchHandler(name, self, watch.kind.kind, watch.predicate, watch.mapper, i * len(EVENTS))
+                handler = WatchHandler(name, self, watch.kind, watch.predicate, watch.mapper, i * len(EVENTS))
                 scope.informers[watch.kind].add_handler(handler)
 
     async def run(self) -> None:
@@ -125,14 +171,16 @@ class Controller:
         if self._stopping:
             return
         if not self._is_async:
-            self._executor = ThreadPoolExecutor(self.options.max_concurrent_reconciles, f"reconcile-{self.name}")
+            self._threads = DaemonThreads(self.options.max_concurrent_reconciles, f"reconcile-{self.name}")
         self._workers = [
             asyncio.create_task(self._work(), name=f"{self.name}-worker-{i}")
             for i in range(self.options.max_concurrent_reconciles)
         ]
+        collector_watch.start()
         try:
             ended, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            collector_watch.stop()
             await self._end_workers()
         for worker in ended:
             if not worker.cancelled():
@@ -149,11 +197,13 @@ class Controller:
         """
         self._stopping = True
         self.queue.shut_down()
+        self.pace.release()
         if self._workers:
             await asyncio.wait(self._workers, timeout=self.options.shutdown_grace if grace is None else grace)
         cut = sorted(self._running)
+        fate = "is cancelled" if self._is_async else "is left behind in its thread, which ends with the process"
         for request in cut:
-            log.warning("controller %s: the reconcile of %s did not end in time and is cancelled", self.name, request)
+            log.warning("controller %s: the reconcile of %s did not end in time and %s", self.name, request, fate)
         await self._end_workers()
         return cut
 
@@ -161,8 +211,8 @@ class Controller:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
 
     async def _wait_synced(self) -> None:
         informers = [informer for scope in self._scopes.values() for informer in scope.informers.values()]
@@ -173,55 +223,100 @@ class Controller:
             raise CacheSyncTimeout(f"controller {self.name!r}: {'; '.join(map(str, late))}") from late[0]
 
     async def _work(self) -> None:
-        queue = self.queue
+        queue, pace = self.queue, self.pace
         while not self._stopping:
+            if pace.full():
+                await pace.room()
+            pace.take()
             try:
                 request = await queue.aget()
             except ShutDown:
                 return
-            try:
-                if not self._stopping:
-                    await self._process(request)
+            else:
+                try:
+                    if not self._stopping:
+                        await self._process(request)
+                finally:
+                    queue.done(request)
             finally:
-                queue.done(request)
+                pace.leave()
 
     async def _process(self, request: Request) -> None:
-        counters = self.counters
         scope = self._scopes.get(request.workspace)
         if scope is None:
             self._causes.pop(request, None)
             log.error("controller %s: %s is in no workspace of this manager: dropped", self.name, request)
             return
+        await self.guards.before(request, scope)
+        now = self.clock()
+        permit = self.guards.enter(request, scope, now)
+        if isinstance(permit, Hold):
+            self.flight.held(now, request, *permit)
+            self.queue.add_after(request, permit.seconds)
+            return
+        self.guards.detector.begin(request)
+        turn = Turn(request, scope, self.clock, self.pace, self.flight, self._wrote)
+        started, counters, story = turn.started, self.counters, self.history.story(request)
         timeout = self.options.reconcile_timeout
-        started = monotonic_ns() / NS_PER_S
         context = Context(
             scope,
             request,
             controller=self.name,
-            reconcile_id=f"{_UNIQUE}-{next(_numbers)}",
-            causes=self._take_causes(request),
-            deadline=None if timeout is None else started + timeout,
+            number=next(_numbers),
+            causes=self._causes.pop(request, 0),
+            watched=self._watched,
+            deadline=None if timeout is None else started / NS_PER_S + timeout,
+            clock=self.clock,
             loop=asyncio.get_running_loop(),
         )
+        self.flight.start(started, request, context.number, context.cause_mask)
         counters.active_workers += 1
-        self._running.add(request)
+        story.started_ns = started
+        story.reconciles += 1
+        self._running[request] = turn
+        TURN.set(turn)
+        ending = CANCELLED
         try:
-            self._succeeded(request, await self._reconcile(context, request, timeout))
+            ending = succeeded(self, request, await self._reconcile(context, request, timeout))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._failed(context, error)  # the reconciler awaited something that was cancelled: its own failure
+            ending = failed(self, context, turn, error)  # what the reconciler awaited was cancelled: its own failure
         except Exception as error:
-            self._failed(context, error)
+            ending = failed(self, context, turn, error)
         finally:
-            self._running.discard(request)
+            ended = self.clock()
+            del self._running[request]
+            turn.ended = True
             counters.active_workers -= 1
-            counters.time.observe(monotonic_ns() / NS_PER_S - started)
+            counters.time.observe((ended - started) / NS_PER_S)
+            self.ledger.close(turn, ended - started)
+            self.guards.leave(permit, turn, ended)
+            story.end(ended, *ending[:2])
+            self.flight.end(ended, request, context.number, *ending)
+            if turn.held:
+                self._release(turn, story)
+            TURN.set(None)
+
+    def _wrote(self, turn: Turn, write: Written) -> None:
+        observing.take(turn, write, self.guards.detector, mute=self.options.mute_own_events)
+
+    def _release(self, turn: Turn, story: Story) -> None:
+        """Queue what came for the key while it was reconciled, but for what the reconcile itself brought about."""
+        for held in turn.held:
+            if turn.is_own(held.shown):
+                self.counters.own_events += 1
+                story.suppressed += 1
+            else:
+                self._queue(turn.request, held.priority, held.cause, held.shown.versions()[1])
 
     async def _reconcile(self, context: Context, request: Request, timeout: float | None) -> Result:
-        if self._is_async:
-            if timeout is None:
+        result: Any
+        with span(self.options.tracer, self.name, request):
+            if not self._is_async:
+                result = await self._in_thread(context, request, timeout)
+            elif timeout is None:
                 result = await self._reconciler(context, request)  # type: ignore[misc]
             else:
                 try:
@@ -231,15 +326,34 @@ class Controller:
                     if limit.expired():
                         raise ReconcileTimeout(f"the reconcile of {request} took longer than {timeout} s") from error
                     raise
-        else:
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._executor, self._call, context, request)
         if result is None:
             return _NOTHING
         if not isinstance(result, Result):
             if inspect.iscoroutine(result):
                 result.close()
             raise TypeError(f"a reconciler returns a Result or None, not {result!r}")
+        return result
+
+    async def _in_thread(self, context: Context, request: Request, timeout: float | None) -> Any:
+        """Call a plain reconciler. Its key and its worker are taken until it returns: nothing can stop a thread."""
+        loop = asyncio.get_running_loop()
+        call = copy_context().run
+        future = loop.run_in_executor(self._threads, call, self._call, context, request)
+        if timeout is None or (await asyncio.wait([future], timeout=timeout))[0]:
+            return await future
+        log.warning(
+            "controller %s: the reconcile of %s still runs after %s s; its thread cannot be stopped, so the key waits "
+            "for it: call ctx.check_deadline() in long reconcilers",
+            self.name, request, timeout,
+        )  # fmt: skip
+        try:
+            result = await future
+        except ReconcileTimeout:
+            raise  # counted like all of its kind
+        except Exception:
+            self.counters.timeouts += 1
+            raise
+        self.counters.timeouts += 1
         return result
 
     def _call(self, context: Context, request: Request) -> Any:
@@ -249,69 +363,8 @@ class Controller:
         except StopIteration as error:
             raise RuntimeError("the reconciler raised StopIteration") from error
 
-    def _succeeded(self, request: Request, result: Result) -> None:
-        """CT-3: forget the failures, then delay if asked to."""
-        self.queue.forget(request)
-        if result.requeue_after:
-            self.counters.requeue_after += 1
-            self.queue.add_after(request, result.requeue_after, result.priority)
-        else:
-            self.counters.success += 1
-
-    def _failed(self, context: Context, error: BaseException) -> None:
-        """CT-2, CT-5, CT-6: count it, and retry with back-off unless it is terminal."""
-        counters = self.counters
-        counters.error += 1
-        request = context.request
-        if isinstance(error, TerminalError):
-            counters.terminal_errors += 1
-            self.queue.forget(request)
-            context.log.error("terminal error, no retry: %s", _in_words(error))
-            return
-        if isinstance(error, ReconcileTimeout):
-            counters.timeouts += 1
-        expected = isinstance(error, FastcoreError | OSError) or not isinstance(error, _BUGS)
-        if not expected:
-            counters.panics += 1
-            if not self.options.recover_panic:
-                raise error
-        self.queue.add_rate_limited(request)
-        context.log.error(
-            "%s: %s (failure %d in a row)",
-            "reconcile failed" if expected else "bug in the reconciler",
-            _in_words(error),
-            self.queue.retries(request),
-            exc_info=None if _says_it_all(error) else error,
-        )
-
-    def _take_causes(self, request: Request) -> tuple[str, ...]:
-        mask = self._causes.pop(request, 0)
-        if not mask:
-            return ()
-        found = []
-        for i, watch in enumerate(self.watches):
-            for j, event in enumerate(EVENTS):
-                if mask >> (i * len(EVENTS) + j) & 1:
-                    found.append(f"{watch.kind.kind} {event}")
-        return tuple(found)
-
 
 def _is_coroutine_function(reconciler: Any) -> bool:
     return inspect.iscoroutinefunction(reconciler) or inspect.iscoroutinefunction(
         getattr(reconciler, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
     )
-
-
-def _in_words(error: BaseException) -> str:
-    """What the error says, and what those in a group say, since a group itself only counts them."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, BaseExceptionGroup):
-        text += ": " + "; ".join(_in_words(inner) for inner in error.exceptions)
-    return text
-
-
-def _says_it_all(error: BaseException) -> bool:
-    """Whether a traceback would tell nothing that the message does not."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_says_it_all(inner) for inner in error.exceptions)
-    return isinstance(error, ApiError | ReconcileTimeout)

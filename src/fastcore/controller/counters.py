@@ -35,6 +35,7 @@ class ReconcileCounters:
         "active_workers",
         "error",
         "lost_events",
+        "own_events",
         "panics",
         "requeue_after",
         "success",
@@ -51,5 +52,6 @@ class ReconcileCounters:
         self.panics = 0
         self.timeouts = 0
         self.lost_events = 0
+        self.own_events = 0
         self.active_workers = 0
         self.time = Histogram(RECONCILE_BUCKETS)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fastcore.controller.model import Kind, Request, key_of
 from fastcore.controller.predicates import Predicate
@@ -20,11 +20,38 @@ EVENTS = ("created", "updated", "deleted", "generic")
 CREATED, UPDATED, DELETED, GENERIC = range(len(EVENTS))
 
 
+class Shown(NamedTuple):
+    """An event as an informer shows it: `old` is None for an addition, `new` is None for a deletion."""
+
+    kind: Kind
+    event: str
+    old: Object | None
+    new: Object | None
+
+    def key(self) -> tuple[str, str]:
+        """Namespace and name of the object."""
+        obj = self.old if self.new is None else self.new
+        assert obj is not None
+        return key_of(obj)
+
+    def versions(self) -> tuple[str | None, str | None]:
+        """The resourceVersions before and after."""
+        old, new = self.old, self.new
+        return (
+            None if old is None else old["metadata"].get("resourceVersion"),
+            None if new is None else new["metadata"].get("resourceVersion"),
+        )
+
+
 class Sink(Protocol):
     """Takes the keys: a controller."""
 
-    def enqueue(self, request: Request, priority: int, cause: int) -> None:
-        """Queue `request`; `cause` is a bit mask of what happened."""
+    def enqueue(self, request: Request, priority: int, cause: int, shown: Shown | None) -> None:
+        """Queue `request`; `cause` is a bit mask of what happened, `shown` the event, unless it is of no account."""
+        ...
+
+    def dropped(self, handler: "WatchHandler", shown: Shown) -> None:
+        """Note an event that the predicate dropped."""
         ...
 
     def failed_event(self) -> None:
@@ -41,7 +68,7 @@ class WatchHandler:
     Args:
         workspace: name of the workspace where the objects live.
         sink: the controller.
-        name: of the watched kind, for logs.
+        kind: the watched kind.
         predicate: which events count.
         mapper: which primary objects an event concerns.
         first_bit: number of the lowest of the four cause bits of this watch.
@@ -49,23 +76,26 @@ class WatchHandler:
     Thread safety: belongs to the informer's event loop.
     """
 
-    __slots__ = ("_bit", "_mapper", "_name", "_predicate", "_sink", "_workspace")
+    __slots__ = ("_bit", "_mapper", "_sink", "kind", "predicate", "workspace")
 
     def __init__(
-        self, workspace: str, sink: Sink, name: str, predicate: Predicate, mapper: Mapper, first_bit: int
+        self, workspace: str, sink: Sink, kind: Kind, predicate: Predicate, mapper: Mapper, first_bit: int
     ) -> None:
-        self._workspace = workspace
+        self.workspace = workspace
+        self.kind = kind
+        self.predicate = predicate
         self._sink = sink
-        self._name = name
-        self._predicate = predicate
         self._mapper = mapper
         self._bit = first_bit
 
     def on_add(self, obj: Object, initial: bool = False) -> None:
         """An object appeared; `initial` says that it was there before this watch."""
         try:
-            if self._predicate.created(obj):
-                self._emit(obj, None, BACKGROUND_PRIORITY if initial else 0, CREATED)
+            shown = None if initial else Shown(self.kind, "created", None, obj)
+            if self.predicate.created(obj):
+                self._emit(obj, None, BACKGROUND_PRIORITY if initial else 0, CREATED, shown)
+            elif shown is not None:
+                self._sink.dropped(self, shown)
         except Exception:
             self._failed(obj)
 
@@ -73,37 +103,48 @@ class WatchHandler:
         """An object changed, or is shown again (resync: equal resourceVersions)."""
         try:
             if new["metadata"].get("resourceVersion") == old["metadata"].get("resourceVersion"):
-                if self._predicate.generic(new):
-                    self._emit(new, None, BACKGROUND_PRIORITY, GENERIC)
-            elif self._predicate.updated(old, new):
-                self._emit(new, old, 0, UPDATED)
+                if self.predicate.generic(new):
+                    self._emit(new, None, BACKGROUND_PRIORITY, GENERIC, None)
+                return
+            shown = Shown(self.kind, "updated", old, new)
+            if self.predicate.updated(old, new):
+                self._emit(new, old, 0, UPDATED, shown)
+            else:
+                self._sink.dropped(self, shown)
         except Exception:
             self._failed(new)
 
     def on_delete(self, obj: Object) -> None:
         """An object is gone."""
         try:
-            if self._predicate.deleted(obj):
-                self._emit(obj, None, 0, DELETED)
+            shown = Shown(self.kind, "deleted", obj, None)
+            if self.predicate.deleted(obj):
+                self._emit(obj, None, 0, DELETED, shown)
+            else:
+                self._sink.dropped(self, shown)
         except Exception:
             self._failed(obj)
 
-    def _emit(self, obj: Object, old: Object | None, priority: int, event: int) -> None:
-        keys = set(self._mapper(obj))
+    def requests(self, obj: Object) -> set[Request]:
+        """The keys that `obj` concerns."""
+        workspace = self.workspace
+        return {key if isinstance(key, Request) else Request(workspace, *key) for key in self._mapper(obj)}
+
+    def _emit(self, obj: Object, old: Object | None, priority: int, event: int, shown: Shown | None) -> None:
+        requests = self.requests(obj)
         if old is not None:
             # What an object used to concern must hear of it too: an owner that lost its child has to make a new one.
-            keys.update(self._mapper(old))
+            requests |= self.requests(old)
         cause = 1 << (self._bit + event)
-        for key in keys:
-            request = key if isinstance(key, Request) else Request(self._workspace, *key)
-            self._sink.enqueue(request, priority, cause)
+        for request in requests:
+            self._sink.enqueue(request, priority, cause, shown)
 
     def _failed(self, obj: Object) -> None:
         self._sink.failed_event()
         meta = obj.get("metadata", {})
         log.exception(
             "the predicate or mapper of %s failed for %s/%s in workspace %s: its event is lost",
-            self._name, meta.get("namespace"), meta.get("name"), self._workspace,
+            self.kind.kind, meta.get("namespace"), meta.get("name"), self.workspace,
         )  # fmt: skip
 
 

@@ -40,6 +40,16 @@ class Options:
         recover_panic: True counts a bug in the reconciler and retries the key; False ends the manager with it (CT-5).
         cache_sync_timeout: seconds that the first lists may take, > 0; then the start fails (CT-7).
         shutdown_grace: seconds that running reconciles get to end when the manager stops, >= 0 (CT-10).
+        adaptive: run fewer reconciles at once while the API server answers 429, 503 or 504, or much slower than usual;
+            at a server that keeps up it changes nothing.
+        quarantine_after: bugs in a row after which a key is set aside until its object changes, >= 1; None never.
+        quarantine_period: seconds after which it is tried once more all the same, > 0.
+        breaker_threshold: reconciles of a workspace in a row whose requests all broke, after which its keys wait, >= 1;
+            None never.
+        slow_down: delay keys that write for ever, because somebody undoes their writes or they wake themselves.
+        mute_own_events: keep events from a key that show nothing but the key's own writes (WR-9).
+        flight_bytes: memory for the flight recorder, >= 0; 0 is none.
+        tracer: an OpenTelemetry tracer that gets a span a reconcile; None makes no spans.
         field_manager: name under which `ctx.batch` applies; None is the controller's name.
         track_fields: the caches keep which fields that manager applied, so that `ctx.batch` can tell an apply that
             would change nothing. Costs about half of a small object's memory; without it every apply is sent.
@@ -54,6 +64,14 @@ class Options:
     recover_panic: bool = True
     cache_sync_timeout: float = 120.0
     shutdown_grace: float = 30.0
+    adaptive: bool = True
+    quarantine_after: int | None = 5
+    quarantine_period: float = 3600.0
+    breaker_threshold: int | None = 10
+    slow_down: bool = True
+    mute_own_events: bool = True
+    flight_bytes: int = 1 << 20
+    tracer: Any = None
     field_manager: str | None = None
     track_fields: bool = True
 
@@ -66,3 +84,11 @@ class Options:
             raise ValueError(f"cache_sync_timeout must be > 0 seconds, not {self.cache_sync_timeout!r}")
         if not self.shutdown_grace >= 0:
             raise ValueError(f"shutdown_grace must be >= 0 seconds, not {self.shutdown_grace!r}")
+        for name in ("quarantine_after", "breaker_threshold"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1 or None, not {value!r}")
+        if not self.quarantine_period > 0:
+            raise ValueError(f"quarantine_period must be > 0 seconds, not {self.quarantine_period!r}")
+        if self.flight_bytes < 0:
+            raise ValueError(f"flight_bytes must be >= 0, not {self.flight_bytes!r}")

@@ -40,6 +40,13 @@ class Predicate:
         """A resync, or an event from outside the API."""
         return True
 
+    def refuser(self, answer: Callable[["Predicate"], bool]) -> "Predicate":
+        """The part of this predicate that says no, as `answer` asks each; this one if it does not consist of parts."""
+        return self
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     def __and__(self, other: "Predicate") -> "Predicate":
         return _Both(self, other) if isinstance(other, Predicate) else NotImplemented
 
@@ -179,6 +186,12 @@ class _Both(Predicate):
         self._left = left
         self._right = right
 
+    def refuser(self, answer: Callable[[Predicate], bool]) -> Predicate:
+        return next((part.refuser(answer) for part in (self._left, self._right) if not answer(part)), self)
+
+    def __repr__(self) -> str:
+        return f"({self._left!r} & {self._right!r})"
+
     def created(self, obj: Object) -> bool:
         return self._left.created(obj) and self._right.created(obj)
 
@@ -197,6 +210,9 @@ class _Either(Predicate):
         self._left = left
         self._right = right
 
+    def __repr__(self) -> str:
+        return f"({self._left!r} | {self._right!r})"
+
     def created(self, obj: Object) -> bool:
         return self._left.created(obj) or self._right.created(obj)
 
@@ -213,6 +229,9 @@ class _Either(Predicate):
 class _Not(Predicate):
     def __init__(self, inner: Predicate) -> None:
         self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"~{self._inner!r}"
 
     def created(self, obj: Object) -> bool:
         return not self._inner.created(obj)

@@ -16,6 +16,7 @@ from fastcore.controller.errors import RequestTimeout, error_from_body
 from fastcore.controller.http_transport import HttpTransport
 from fastcore.controller.transport import APPLY_PATCH as APPLY_PATCH
 from fastcore.controller.transport import Transport
+from fastcore.controller.turn import TURN
 
 Params = Mapping[str, str | int | bool | None]
 
@@ -51,6 +52,10 @@ class Requester:
         self._sleep = sleep
         self._owns_transport = transport is None
         self._transport = transport or HttpTransport(config, user_agent=user_agent, max_connections=max_connections)
+
+    def reaches(self, other: "Requester") -> bool:
+        """Whether its requests go where `other`'s go."""
+        return self._transport is other._transport and self.prefix == other.prefix
 
     def scoped(self, prefix: str) -> Self:
         """The same for another prefix over the same connections; closing it leaves them open."""
@@ -160,8 +165,10 @@ class Requester:
         retries: int,
     ) -> bytes:
         refused = False
+        turn = TURN.get()
         while True:
-            answer = await self._transport.send(method, target, body, content_type, refused=refused)
+            sending = self._transport.send(method, target, body, content_type, refused=refused)
+            answer = await (sending if turn is None else turn.exchange(sending, method, target))
             if 200 <= answer.status < 300:
                 return answer.body
             if answer.status == 401 and not refused:
@@ -175,6 +182,8 @@ class Requester:
             if end is not None and asyncio.get_running_loop().time() + wait >= end:
                 raise error  # the deadline would come first: say why, rather than wait in vain
             retries -= 1
+            if turn is not None:
+                turn.waited(wait)
             await self._sleep(wait)
 
     def _target(self, path: str, params: Params | None) -> str:

@@ -1,0 +1,80 @@
+"""The flight recorder: what came in, what was decided and what went out, of late, in a bounded ring.
+
+Records hold names, versions, paths and statuses, never objects: no Secret can be in them.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from fastcore.controller.model import Request
+
+RECORD_BYTES = 1024
+"""What one record takes at most, with names of usual length; the ring holds so many fewer records than bytes."""
+
+FIELDS = {
+    "event": ("t", "what", "request", "kind", "event", "object", "from", "to", "passed"),
+    "start": ("t", "what", "request", "id", "causes"),
+    "request": ("t", "what", "request", "method", "path", "status", "ns"),
+    "held": ("t", "what", "request", "why", "delay"),
+    "end": ("t", "what", "request", "id", "result", "detail", "delay"),
+}
+"""What each kind of record says, in order: `t` is nanoseconds of the monotonic clock, `request` the key."""
+
+_DETAIL = 200
+
+
+class FlightRecorder:
+    """Keeps the last records of one controller.
+
+    Args:
+        max_bytes: memory for them, >= 0; 0 records nothing.
+
+    Complexity: O(1) a record.
+    Thread safety: belongs to the event loop; `lines` may be called from any thread, and may miss the newest.
+    """
+
+    __slots__ = ("_append", "_ring")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._ring: deque[tuple[Any, ...]] = deque(maxlen=max_bytes // RECORD_BYTES)
+        self._append = self._ring.append
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def event(
+        self,
+        now_ns: int,
+        request: Request | None,
+        kind: str,
+        event: str,
+        key: tuple[str, str],
+        old: str | None,
+        new: str | None,
+    ) -> None:
+        """An event of an object: for `request`, or None if a predicate dropped it."""
+        self._append((now_ns, "event", request, kind, event, key, old, new, request is not None))
+
+    def start(self, now_ns: int, request: Request, number: int, causes: int) -> None:
+        """A reconcile begins."""
+        self._append((now_ns, "start", request, number, causes))
+
+    def request(self, now_ns: int, request: Request, method: str, target: str, status: int, took_ns: int) -> None:
+        """A request of a reconcile has its answer; status 0 is none."""
+        self._append((now_ns, "request", request, method, target.partition("?")[0], status, took_ns))
+
+    def held(self, now_ns: int, request: Request, why: str, delay: float) -> None:
+        """A key was taken, but put back for a while."""
+        self._append((now_ns, "held", request, why, delay))
+
+    def end(self, now_ns: int, request: Request, number: int, result: str, detail: str, delay: float | None) -> None:
+        """A reconcile has ended; `delay` is when the key comes back by itself, None if it does not."""
+        self._append((now_ns, "end", request, number, result, detail[:_DETAIL], delay))
+
+    def lines(self, controller: str) -> Iterator[str]:
+        """The records, oldest first, as JSON without line ends."""
+        for record in list(self._ring):
+            names = FIELDS[record[1]]
+            yield json.dumps({"controller": controller, **dict(zip(names, record, strict=True))})
