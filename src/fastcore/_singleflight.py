@@ -130,7 +130,12 @@ class Flight:
             self._waiting -= 1
             last = self._waiting == 0
         if last and not self.background and self.task is not None and self.loop is not None:
-            in_loop(self.loop, self.task.cancel if self.party is None else self.party.cancel_if_deserted)
+            in_loop(self.loop, self._cancel_if_deserted if self.party is None else self.party.cancel_if_deserted)
+
+    def _cancel_if_deserted(self) -> None:
+        """In the loop of the load, where whoever has started it waits by now too: he does so in the same step."""
+        if self.task is not None and not self._waiting:
+            self.task.cancel()
 
     def _lost(self, cache: Loads, key: Hashable) -> bool:
         """Whether the load is over; abandons one whose event loop was closed under it."""

@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from fastcore import _singleflight
 from fastcore.errors import ReentrancyError
 
 
@@ -331,3 +332,26 @@ async def test_synchronous_loaders(make):
     with pytest.raises(ZeroDivisionError):
         await cache.aget_or_load("c", lambda: 1 / 0)
     assert dict(cache) == {"a": 1, "b": "bb"}
+
+
+async def test_a_visitor_that_leaves_before_the_owner_waits_cancels_nothing(make, monkeypatch):
+    """CA16: whoever joins a load and leaves it before its owner has begun to wait was not the last one."""
+    cache = make(5)
+    start = _singleflight.start
+
+    def fail(keys):
+        assert keys == ["other"]
+        raise OSError
+
+    def start_and_be_visited(*args):
+        start(*args)
+        with pytest.raises(OSError):
+            cache.get_many(["k", "other"], bulk_loader=fail)
+
+    monkeypatch.setattr(_singleflight, "start", start_and_be_visited)
+    loader = Loader("loaded")
+    task = asyncio.create_task(cache.aget_or_load("k", loader))
+    await settle()
+    loader.open.set()
+    assert await task == "loaded"
+    assert not loader.cancelled
