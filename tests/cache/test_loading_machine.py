@@ -75,7 +75,7 @@ class Pair:
         if self.overtake is not None:
             self.overtake()
         if isinstance(self.answer, Exception):
-            raise self.answer
+            raise type(self.answer)(*self.answer.args)  # anew: a traceback grows each time that an error is raised
         return self.answer
 
     def wait(self, by):
@@ -175,6 +175,7 @@ STEPS = (
 )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("policy", ["lru", "s3fifo"])
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=30, max_size=80))
 def test_one_key(loading, policy, steps):
