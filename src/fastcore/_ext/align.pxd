@@ -7,11 +7,9 @@ User code can run where document.pxd says.
 """
 
 from cpython.bool cimport PyBool_Check
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact
 
-from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, enter, plain
+from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, enter, is_dict, is_list, plain
 
 cdef enum:
     # Up to this product of lengths the alignment is the best one; beyond it, only items that are there once are sought.
@@ -36,10 +34,10 @@ cdef inline list aligned(list old, list new, int depth):
 cdef inline object identity(object item):
     """What a container is called, so that it is changed only into one that is called the same; None for a scalar."""
     item = plain(item)
-    if PyDict_CheckExact(item):
+    if is_dict(item):
         name = plain((<dict>item).get("name"))
         return ("named", name) if PyUnicode_CheckExact(name) else "object"
-    return "array" if PyList_CheckExact(item) else None
+    return "array" if is_list(item) else None
 
 
 cdef inline int change(tuple x, tuple y) except -1:
@@ -55,7 +53,7 @@ cdef inline object frozen(object value, int depth):
     """Something to look up that is equal exactly for equal documents."""
     cdef list parts
     value = plain(value)
-    if PyDict_CheckExact(value):
+    if is_dict(value):
         parts = []
         enter(depth)
         try:
@@ -65,7 +63,7 @@ cdef inline object frozen(object value, int depth):
         finally:
             Py_LeaveRecursiveCall()
         return frozenset(parts)
-    if PyList_CheckExact(value):
+    if is_list(value):
         parts = []
         enter(depth)
         try:

@@ -4,23 +4,12 @@ A change is (operation, reversed path, value); that of a move is the index where
 path, and every level adds its element on the way back. User code can run where document.pxd says.
 """
 
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 
 from fastcore._ext.align cimport aligned
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall,
-    check_key,
-    enter,
-    equal,
-    is_container,
-    look_up,
-    owned,
-    plain,
-    pointer,
-    same_scalar,
-    same_text,
+    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, look_up, owned, plain, pointer,
+    same_scalar, same_text,
 )
 
 
@@ -42,13 +31,13 @@ cdef inline int pair(object old, object new, list found, bint careful, int depth
         return 0
     if not is_container(a) or not is_container(b):
         a, b = plain(a), plain(b)
-    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+    if is_dict(a) and is_dict(b):
         enter(depth)
         try:
             members(<dict>a, <dict>b, found, careful, depth + 1)
         finally:
             Py_LeaveRecursiveCall()
-    elif PyList_CheckExact(a) and PyList_CheckExact(b):
+    elif is_list(a) and is_list(b):
         enter(depth)
         try:
             arrays(<list>a, <list>b, found, careful, depth + 1)

@@ -3,18 +3,9 @@
 User code can run where document.pxd says.
 """
 
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall,
-    check_key,
-    enter,
-    equal,
-    is_container,
-    plain,
-    same_scalar,
-    same_text,
+    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, plain, same_scalar, same_text,
 )
 from fastcore._ext.listmap cimport keyed_by, selector, step
 from fastcore._ext.quantity cimport is_quantity, same_amount
@@ -47,14 +38,14 @@ cdef inline int covered(
         return 1
     if not is_container(a) or not is_container(b):
         a, b = plain(a), plain(b)
-    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+    if is_dict(a) and is_dict(b):
         enter(depth)
         try:
             answer = covered_members(<dict>a, <dict>b, state, list_keys, trail, depth + 1)
         finally:
             Py_LeaveRecursiveCall()
         return answer
-    if PyList_CheckExact(a) and PyList_CheckExact(b):
+    if is_list(a) and is_list(b):
         enter(depth)
         try:
             answer = covered_items(<list>a, <list>b, field, state, list_keys, trail, depth + 1)

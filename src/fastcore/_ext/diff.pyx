@@ -10,21 +10,12 @@ Nothing is held between the steps of a walk but references.
 
 cimport cython
 from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 
 from fastcore._ext.covers cimport DOUBTFUL, covered
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall,
-    check_key,
-    enter,
-    equal,
-    is_container,
-    look_up,
-    owned,
-    plain,
-    same_scalar,
-    same_text,
+    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, look_up, owned, plain,
+    same_scalar, same_text,
 )
 from fastcore._ext.listmap cimport ignored, keyed_by, selector, step
 from fastcore._ext.quantity cimport is_quantity, same_amount
@@ -264,13 +255,13 @@ cdef class _Walk:
             return 0
         if not is_container(a) or not is_container(b):
             a, b = plain(a), plain(b)
-        if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+        if is_dict(a) and is_dict(b):
             enter(depth)
             try:
                 self.members(<dict>a, <dict>b, state, depth + 1)
             finally:
                 Py_LeaveRecursiveCall()
-        elif PyList_CheckExact(a) and PyList_CheckExact(b):
+        elif is_list(a) and is_list(b):
             enter(depth)
             try:
                 self.items(<list>a, <list>b, field, state, depth + 1)
@@ -400,7 +391,7 @@ cdef object kind_of(object one, object other):
     """The kind of either document, None if they do not say it."""
     for document in (other, one):
         document = plain(document)
-        if PyDict_CheckExact(document) and (<dict>document).get("kind") is not None:
+        if is_dict(document) and (<dict>document).get("kind") is not None:
             return (<dict>document)["kind"]
     return None
 

@@ -5,10 +5,8 @@ mappings given as `types`.
 """
 
 from cpython.bool cimport PyBool_Check
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 
-from fastcore._ext.document cimport equal, is_container, pointer
+from fastcore._ext.document cimport equal, is_container, is_dict, is_list, pointer
 from fastcore._ext.kinds cimport type_of
 
 cdef enum:
@@ -77,11 +75,11 @@ cdef inline int diverged_member(
             patch[name] = now
         return 0
     inner, strategy, retain, key = type_of(types, members, name)
-    if PyDict_CheckExact(was) and PyDict_CheckExact(now) and strategy != "replace":
+    if is_dict(was) and is_dict(now) and strategy != "replace":
         changed = divergence(types, say, path, <dict>was, <dict>now, inner, retain)
         if changed:
             patch[name] = changed
-    elif PyList_CheckExact(was) and PyList_CheckExact(now) and strategy == "merge":
+    elif is_list(was) and is_list(now) and strategy == "merge":
         if key:
             diverged_keyed(types, say, path, <list>was, <list>now, inner, retain, key, patch)
         else:
@@ -141,7 +139,7 @@ cdef inline bint other_list(
 cdef inline dict by_key(list path, list items, str key):
     cdef dict found = {}
     for item in items:
-        value = (<dict>item).get(key) if PyDict_CheckExact(item) else None
+        value = (<dict>item).get(key) if is_dict(item) else None
         if value is None or is_container(value):
             raise no_key(path, key)
         found[token_of(value)] = item
@@ -174,13 +172,13 @@ cdef inline bint moved(int say, dict old, dict new) except -1:
 
 cdef inline object said(list path, object value):
     """`value`, which the patch takes over; PatchError if it would be read as a directive."""
-    if PyDict_CheckExact(value):
+    if is_dict(value):
         for name, item in (<dict>value).items():
             path.append(name)
             refuse(path, name)
             said(path, item)
             path.pop()
-    elif PyList_CheckExact(value):
+    elif is_list(value):
         for item in <list>value:
             said(path, item)
     return value

@@ -1,7 +1,8 @@
 """What a document is, when two are equal, and how one is copied: header only, for diff, patch and fingerprint.
 
 A document is what JSON can say: dict with str keys, list, str, int, float, bool and None. `plain` turns subclasses,
-other mappings and tuples into the plain type that they stand for, so everything after it deals with exact types.
+other mappings and tuples into the plain type that they stand for, so everything after it deals with exact types, and
+with subclasses of dict and list that are read as these are (`is_dict`, `is_list`), such as the views of an object store.
 
 User code can run in `plain` (a mapping's own methods) and in the look-up of a key that is a str subclass. So every
 walk holds references to what it reads, re-checks sizes as `for ... in dict.items()` does, and keeps no C pointer
@@ -9,9 +10,9 @@ into a container.
 """
 
 from cpython.bool cimport PyBool_Check
-from cpython.dict cimport PyDict_Check, PyDict_CheckExact
+from cpython.dict cimport PyDict_Check
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
-from cpython.list cimport PyList_Check, PyList_CheckExact
+from cpython.list cimport PyList_Check
 from cpython.long cimport PyLong_Check, PyLong_CheckExact
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
 from cpython.tuple cimport PyTuple_Check
@@ -42,7 +43,18 @@ cdef extern from *:
     }
 
     static inline PyObject *fastcore_owned(PyObject *reference) { return reference; }
+
+    /* A dict or list, or a subclass that does not iterate in its own way, which dict() and list() read in place too. */
+    static inline int fastcore_is_dict(PyObject *value) {
+        return PyDict_CheckExact(value) || (PyDict_Check(value) && Py_TYPE(value)->tp_iter == PyDict_Type.tp_iter);
+    }
+
+    static inline int fastcore_is_list(PyObject *value) {
+        return PyList_CheckExact(value) || (PyList_Check(value) && Py_TYPE(value)->tp_iter == PyList_Type.tp_iter);
+    }
     """
+    bint is_dict "fastcore_is_dict"(object value) noexcept
+    bint is_list "fastcore_is_list"(object value) noexcept
     int look_up "fastcore_look_up"(dict document, object name, PyObject **value) except -1
     object owned "fastcore_owned"(PyObject *reference)      # takes the reference over
 
@@ -62,7 +74,7 @@ cdef inline int enter(int depth) except -1:
 
 
 cdef inline bint is_plain(object value) noexcept:
-    return (PyUnicode_CheckExact(value) or PyDict_CheckExact(value) or PyList_CheckExact(value) or value is None
+    return (PyUnicode_CheckExact(value) or is_dict(value) or is_list(value) or value is None
             or PyLong_CheckExact(value) or PyBool_Check(value) or PyFloat_CheckExact(value))
 
 
@@ -98,7 +110,7 @@ cdef inline int check_key(object key) except -1:
 
 
 cdef inline bint is_container(object value) noexcept:
-    return PyDict_CheckExact(value) or PyList_CheckExact(value)
+    return is_dict(value) or is_list(value)
 
 
 cdef inline bint same_text(object a, object b) noexcept:
@@ -131,7 +143,7 @@ cdef inline int equal(object a, object b, int depth) except -1:
         return 1
     if not is_container(a) or not is_container(b):
         a, b = plain(a), plain(b)
-    if PyDict_CheckExact(a) and PyDict_CheckExact(b):
+    if is_dict(a) and is_dict(b):
         if len(<dict>a) != len(<dict>b):
             return 0
         enter(depth)
@@ -140,7 +152,7 @@ cdef inline int equal(object a, object b, int depth) except -1:
         finally:
             Py_LeaveRecursiveCall()
         return answer
-    if PyList_CheckExact(a) and PyList_CheckExact(b):
+    if is_list(a) and is_list(b):
         if len(<list>a) != len(<list>b):
             return 0
         enter(depth)
@@ -183,7 +195,7 @@ cdef inline object copied(object value, int depth):
         return value
     enter(depth)
     try:
-        if PyDict_CheckExact(value):
+        if is_dict(value):
             return copied_dict(<dict>value, depth + 1)
         return copied_list(<list>value, depth + 1)
     finally:

@@ -16,20 +16,13 @@ User code can run where document.pxd says, and in iterating `objs`. The state of
 cimport cython
 from cpython.bool cimport PyBool_Check
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_CheckExact
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
-from cpython.list cimport PyList_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall,
-    PyUnicode_DATA,
-    PyUnicode_GET_LENGTH,
-    check_key,
-    converted,
-    enter,
+    PyUnicode_DATA, PyUnicode_GET_LENGTH, Py_LeaveRecursiveCall, check_key, converted, enter, is_dict, is_list,
     is_plain,
 )
 
@@ -207,14 +200,14 @@ cdef class _Sip:
             return self.data(c"t" if obj is True else c"f", NULL, 0)
         if PyFloat_CheckExact(obj):
             return self.real(obj)
-        if PyDict_CheckExact(obj):
+        if is_dict(obj):
             enter(depth)
             try:
                 answer = self.members(<dict>obj, depth + 1)
             finally:
                 Py_LeaveRecursiveCall()
             return answer
-        if PyList_CheckExact(obj):
+        if is_list(obj):
             enter(depth)
             try:
                 answer = self.items(<list>obj, depth + 1)

@@ -6,16 +6,15 @@ is the type "apps/v1 Deployment". A member that is not there has no strategy and
 User code can run where document.pxd says, and in mappings given as the members of a type.
 """
 
-from cpython.dict cimport PyDict_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact
 
-from fastcore._ext.document cimport plain
+from fastcore._ext.document cimport is_dict, plain
 
 
 cdef inline str kind_of(object doc):
     """`apps/v1 Deployment`, "" for a document that does not say its kind."""
     doc = plain(doc)
-    if not PyDict_CheckExact(doc):
+    if not is_dict(doc):
         return ""
     version, kind = plain((<dict>doc).get("apiVersion")), plain((<dict>doc).get("kind"))
     return f"{version} {kind}" if PyUnicode_CheckExact(version) and PyUnicode_CheckExact(kind) else ""

@@ -4,10 +4,9 @@ User code can run where document.pxd says, in iterating `ignore`, and in hashing
 """
 
 from cpython.bool cimport PyBool_Check
-from cpython.dict cimport PyDict_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact
 
-from fastcore._ext.document cimport is_container, plain
+from fastcore._ext.document cimport is_container, is_dict, plain
 
 # Ignored paths are a list of tries, each a dict of path element to trie, or to None where a path ends.
 
@@ -105,7 +104,7 @@ cdef inline list tokens_of(list fields, list items):
 cdef inline object token_of(list fields, object item):
     cdef list values
     cdef Py_ssize_t i
-    if len(fields) == 1 and PyDict_CheckExact(item):
+    if len(fields) == 1 and is_dict(item):
         # Nearly every key is one str; an "=" is no member's name, so it goes the long way.
         value = (<dict>item).get((<tuple>fields[0])[0])
         if PyUnicode_CheckExact(value) and (<tuple>fields[0])[0] != "=":
@@ -128,7 +127,7 @@ cdef inline list key_values(list fields, object item):
     item = plain(item)
     if (<tuple>fields[0])[0] == "=":
         return [item]
-    if not PyDict_CheckExact(item):
+    if not is_dict(item):
         return [None]
     values = []
     for name, default in fields:

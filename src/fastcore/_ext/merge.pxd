@@ -3,19 +3,10 @@
 User code can run where document.pxd says.
 """
 
-from cpython.dict cimport PyDict_CheckExact
 from cpython.object cimport PyObject
 
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall,
-    check_key,
-    copied,
-    enter,
-    equal,
-    look_up,
-    owned,
-    plain,
-    pointer,
+    Py_LeaveRecursiveCall, check_key, copied, enter, equal, is_dict, look_up, owned, plain, pointer,
 )
 
 
@@ -42,7 +33,7 @@ cdef inline dict merged_members(dict a, dict b, list path, int depth):
             continue
         path.append(key)
         x, y = plain(old), plain(new)
-        if PyDict_CheckExact(x) and PyDict_CheckExact(y):
+        if is_dict(x) and is_dict(y):
             inner = merged_difference(<dict>x, <dict>y, path, depth)
             if inner:
                 patch[key] = inner
@@ -66,7 +57,7 @@ cdef inline int refuse_nulls(object value, list path, int depth) except -1:
     if value is None:
         from fastcore.errors import PatchError
         raise PatchError(f"a merge patch cannot set {pointer(path)!r} to null: null removes")
-    if PyDict_CheckExact(value):
+    if is_dict(value):
         enter(depth)
         try:
             for key, item in (<dict>value).items():
@@ -81,10 +72,10 @@ cdef inline int refuse_nulls(object value, list path, int depth) except -1:
 
 cdef inline object merged(object target, object patch, int depth):
     patch = plain(patch)
-    if not PyDict_CheckExact(patch):
+    if not is_dict(patch):
         return copied(patch, depth)
     target = plain(target)
-    if not PyDict_CheckExact(target):
+    if not is_dict(target):
         target = {}
     enter(depth)
     try:

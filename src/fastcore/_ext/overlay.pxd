@@ -4,11 +4,9 @@ Works on private copies of plain values, which it takes apart: the answer is mad
 code runs but that of mappings given as `types`.
 """
 
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 
 from fastcore._ext.divergence cimport grouped, is_directive, is_parallel, no_key, token_of
-from fastcore._ext.document cimport is_container, pointer
+from fastcore._ext.document cimport is_container, is_dict, is_list, pointer
 from fastcore._ext.kinds cimport type_of
 
 
@@ -49,7 +47,7 @@ cdef inline dict overlaid(dict types, list path, dict live, dict patch, object m
 cdef inline int retain_keys(list path, dict live, dict patch) except -1:
     """Clear what `$retainKeys` does not name."""
     kept = patch.pop("$retainKeys")
-    if not PyList_CheckExact(kept):
+    if not is_list(kept):
         raise misfit(path, "'$retainKeys' is not a list")
     for name, value in patch.items():
         if value is not None and not is_parallel(name) and name not in <list>kept:
@@ -62,15 +60,15 @@ cdef inline int retain_keys(list path, dict live, dict patch) except -1:
 cdef inline int overlaid_member(dict types, list path, dict live, object value, object members) except -1:
     cdef str name = path[len(path) - 1]
     was = live.get(name)
-    if PyDict_CheckExact(value) and PyDict_CheckExact(was):
+    if is_dict(value) and is_dict(was):
         inner, strategy, _, key = type_of(types, members, name)
         live[name] = value if strategy == "replace" else overlaid(types, path, <dict>was, <dict>value, inner)
-    elif PyList_CheckExact(value) and PyList_CheckExact(was):
+    elif is_list(value) and is_list(was):
         inner, strategy, _, key = type_of(types, members, name)
         if strategy == "merge":
             value = merged_items(types, path, <list>was, <list>value, <list>value, inner, key)
         live[name] = value
-    elif PyDict_CheckExact(value) and "$patch" in <dict>value:
+    elif is_dict(value) and "$patch" in <dict>value:
         # A directive that has nothing to work on says nothing.
         live.pop(name, None)
     else:
@@ -80,10 +78,10 @@ cdef inline int overlaid_member(dict types, list path, dict live, object value, 
 
 cdef inline int delete_items(list path, dict live, object value) except -1:
     name = path[len(path) - 1]
-    if not PyList_CheckExact(value):
+    if not is_list(value):
         raise misfit(path, "'$deleteFromPrimitiveList' is not a list")
     was = live.get(name)
-    if PyList_CheckExact(was):
+    if is_list(was):
         gone = {scalar_token(path, item) for item in <list>value}
         live[name] = [item for item in <list>was if is_container(item) or token_of(item) not in gone]
     return 0
@@ -98,7 +96,7 @@ cdef inline object scalar_token(list path, object item):
 cdef inline object item_token(list path, object item, str key):
     if not key:
         return scalar_token(path, item)
-    value = (<dict>item).get(key) if PyDict_CheckExact(item) else None
+    value = (<dict>item).get(key) if is_dict(item) else None
     if value is None or is_container(value):
         raise no_key(path, key)
     return token_of(value)
@@ -110,12 +108,12 @@ cdef inline int ordered(dict types, list path, dict live, dict patch, object ord
     cdef Py_ssize_t place = 0
     cdef bint there = name in live, patched = name in patch
     was, value = live.get(name, []), patch.pop(name, [])
-    if not (PyList_CheckExact(order) and PyList_CheckExact(was) and PyList_CheckExact(value)):
+    if not (is_list(order) and is_list(was) and is_list(value)):
         raise misfit(path, "'$setElementOrder', the list or its patch is not a list")
     inner, strategy, _, key = type_of(types, members, name)
     wanted = [item_token(path, item, key) for item in <list>order]
     for item in <list>value if wanted else []:
-        if PyDict_CheckExact(item) and "$patch" in <dict>item:
+        if is_dict(item) and "$patch" in <dict>item:
             continue
         token = item_token(path, item, key)
         # Each item is sought behind the one before it.
@@ -150,7 +148,7 @@ cdef inline list merged_items(dict types, list path, list was, list value, list 
         return in_order(path, list(both.values()), was, order, key)
     gone = set()
     for item in value:
-        directive = (<dict>item).get("$patch", "merge") if PyDict_CheckExact(item) else "merge"
+        directive = (<dict>item).get("$patch", "merge") if is_dict(item) else "merge"
         if directive == "replace":
             # This item says no more than that; the others of the patch are the new list.
             replaced = True
@@ -217,23 +215,23 @@ cdef inline list in_order(list path, list items, list was, list order, str key):
 
 
 cdef inline object without_nulls(object value):
-    if PyDict_CheckExact(value):
+    if is_dict(value):
         return {name: without_nulls(item) for name, item in (<dict>value).items() if item is not None}
-    return [without_nulls(item) for item in <list>value] if PyList_CheckExact(value) else value
+    return [without_nulls(item) for item in <list>value] if is_list(value) else value
 
 
 cdef inline object without_directives(object value):
     """`value` without the directives in it and the objects that are one."""
-    if PyDict_CheckExact(value):
+    if is_dict(value):
         return {
             name: without_directives(item)
             for name, item in (<dict>value).items()
-            if not is_directive(name) and not (PyDict_CheckExact(item) and "$patch" in <dict>item)
+            if not is_directive(name) and not (is_dict(item) and "$patch" in <dict>item)
         }
-    if PyList_CheckExact(value):
+    if is_list(value):
         return [
             without_directives(item)
             for item in <list>value
-            if not (PyDict_CheckExact(item) and "$patch" in <dict>item)
+            if not (is_dict(item) and "$patch" in <dict>item)
         ]
     return value

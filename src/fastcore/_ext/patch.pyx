@@ -6,19 +6,10 @@ user code can see the copy. User code can run where document.pxd says, while doc
 """
 
 cimport cython
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 
 from fastcore._ext.changes cimport operation_of, pair
 from fastcore._ext.document cimport (
-    MAX_DEPTH,
-    Py_LeaveRecursiveCall,
-    copied,
-    enter,
-    equal,
-    is_container,
-    plain,
-    pointer,
+    MAX_DEPTH, Py_LeaveRecursiveCall, copied, enter, equal, is_container, is_dict, is_list, plain, pointer,
 )
 from fastcore._ext.merge cimport merged, merged_difference, refuse_nulls
 
@@ -89,10 +80,10 @@ def merge_patch(old, new, /):
     Source: RFC 7386.
     """
     cdef object a, b = plain(new)
-    if not PyDict_CheckExact(b):
+    if not is_dict(b):
         return new
     a = plain(old)
-    if not PyDict_CheckExact(a):
+    if not is_dict(a):
         refuse_nulls(b, [], 0)
         return new
     return merged_difference(<dict>a, <dict>b, [], 0)
@@ -127,7 +118,7 @@ cdef Py_ssize_t size_of(object value, int depth) except -1:
         return size
     enter(depth)
     try:
-        if PyDict_CheckExact(value):
+        if is_dict(value):
             for item in (<dict>value).values():
                 size += size_of(item, depth + 1)
         else:
@@ -163,7 +154,7 @@ def apply_json_patch(doc, patch, /):
     """
     cdef _Applied state
     patch = plain(patch)
-    if not PyList_CheckExact(patch):
+    if not is_list(patch):
         raise PatchError(f"a JSON patch is a list of operations, not {type(patch).__name__}")
     state = _Applied.__new__(_Applied)
     state.document = copied(doc, 0)
@@ -196,7 +187,7 @@ cdef class _Applied:
 
     cdef int apply(self, object operation) except -1:
         cdef list path, source
-        if not PyDict_CheckExact(operation):
+        if not is_dict(operation):
             raise PatchError(f"operation {self.index}: an operation is an object, not {type(operation).__name__}")
         self.operation = <dict>operation
         op = self.operation.get("op")
@@ -264,12 +255,12 @@ cdef class _Applied:
         cdef object node = self.document
         for i in range(count):
             token = path[i]
-            if PyDict_CheckExact(node):
+            if is_dict(node):
                 inner = (<dict>node).get(token)
                 if inner is None and token not in <dict>node:
                     raise self.nothing(path[:i + 1])
                 node = inner
-            elif PyList_CheckExact(node):
+            elif is_list(node):
                 node = (<list>node)[self.position(path, i, len(<list>node) - 1)]
             else:
                 raise self.nothing(path[:i + 1])
@@ -291,9 +282,9 @@ cdef class _Applied:
             self.document = value
             return 0
         parent, token = self.get(path, end), path[end]
-        if PyDict_CheckExact(parent):
+        if is_dict(parent):
             (<dict>parent)[token] = value
-        elif not PyList_CheckExact(parent):
+        elif not is_list(parent):
             raise self.nothing(path)
         elif token == "-":
             (<list>parent).append(value)
@@ -306,9 +297,9 @@ cdef class _Applied:
         if end < 0:
             raise self.error("the whole document cannot be removed")
         parent, token = self.get(path, end), path[end]
-        if PyDict_CheckExact(parent) and token in <dict>parent:
+        if is_dict(parent) and token in <dict>parent:
             del (<dict>parent)[token]
-        elif PyList_CheckExact(parent):
+        elif is_list(parent):
             del (<list>parent)[self.position(path, end, len(<list>parent) - 1)]
         else:
             raise self.nothing(path)
@@ -320,9 +311,9 @@ cdef class _Applied:
             self.document = value
             return 0
         parent, token = self.get(path, end), path[end]
-        if PyDict_CheckExact(parent) and token in <dict>parent:
+        if is_dict(parent) and token in <dict>parent:
             (<dict>parent)[token] = value
-        elif PyList_CheckExact(parent):
+        elif is_list(parent):
             (<list>parent)[self.position(path, end, len(<list>parent) - 1)] = value
         else:
             raise self.nothing(path)

@@ -4,11 +4,9 @@ It makes the changes from live to desired, and the deletions from last applied t
 Works on private copies of plain values; no user code runs but that of mappings given as `types`.
 """
 
-from cpython.dict cimport PyDict_CheckExact
-from cpython.list cimport PyList_CheckExact
 
 from fastcore._ext.divergence cimport CHANGES, DELETIONS, PLACES, divergence, is_parallel, token_of
-from fastcore._ext.document cimport equal, is_container
+from fastcore._ext.document cimport equal, is_container, is_dict, is_list
 from fastcore._ext.kinds cimport type_of
 
 
@@ -24,9 +22,9 @@ cdef inline dict both(dict deletions, dict changes, dict types, object members):
     cdef str name
     for name, value in changes.items():
         said = patch.get(name)
-        if PyDict_CheckExact(said) and PyDict_CheckExact(value):
+        if is_dict(said) and is_dict(value):
             patch[name] = both(<dict>said, <dict>value, types, type_of(types, members, name)[0])
-        elif PyList_CheckExact(said) and PyList_CheckExact(value) and not name.startswith("$"):
+        elif is_list(said) and is_list(value) and not name.startswith("$"):
             inner, _, _, key = type_of(types, members, name)
             order = "$setElementOrder/" + name
             places = changes.get(order) or deletions.get(order) or []
@@ -66,7 +64,7 @@ cdef inline dict both_plain(dict deletions, dict changes):
     cdef dict patch = dict(deletions)
     for name, value in changes.items():
         said = patch.get(name)
-        if PyDict_CheckExact(said) and PyDict_CheckExact(value):
+        if is_dict(said) and is_dict(value):
             value = both_plain(<dict>said, <dict>value)
         patch[name] = value
     return patch
@@ -75,7 +73,7 @@ cdef inline dict both_plain(dict deletions, dict changes):
 cdef inline bint conflict(object patch, object changed, dict types, object members, list path) except -1:
     """Whether a patch sets what was changed to something else meanwhile; then `path` leads there."""
     cdef str name
-    if not PyDict_CheckExact(patch) or not PyDict_CheckExact(changed):
+    if not is_dict(patch) or not is_dict(changed):
         return not equal(patch, changed, 0)
     if (<dict>patch).get("$patch") != (<dict>changed).get("$patch"):
         return True
@@ -85,10 +83,10 @@ cdef inline bint conflict(object patch, object changed, dict types, object membe
         path.append(name)
         inner, strategy, _, key = type_of(types, members, name)
         other = (<dict>changed)[name]
-        if PyList_CheckExact(value) and PyList_CheckExact(other):
+        if is_list(value) and is_list(other):
             if lists_conflict(<list>value, <list>other, types, inner, strategy, key, path):
                 return True
-        elif not (PyDict_CheckExact(value) and PyDict_CheckExact(other) and strategy == "replace"):
+        elif not (is_dict(value) and is_dict(other) and strategy == "replace"):
             if conflict(value, other, types, inner, path):
                 return True
         path.pop()
@@ -125,13 +123,13 @@ cdef inline dict changes_of(dict old, dict new):
     cdef dict patch = {}, inner
     for name, value in new.items():
         was = old.get(name)
-        if PyDict_CheckExact(was) and PyDict_CheckExact(value):
+        if is_dict(was) and is_dict(value):
             inner = changes_of(<dict>was, <dict>value)
             if inner:
                 patch[name] = inner
         elif value is not None and (name not in old or not equal(was, value, 0)):
             kept = without_null_members(value)
-            if kept or not PyDict_CheckExact(value) or not value:
+            if kept or not is_dict(value) or not value:
                 patch[name] = kept
     return patch
 
@@ -141,8 +139,8 @@ cdef inline dict deletions_of(dict old, dict new):
     cdef dict patch = {name: None for name in old if name not in new}, inner
     for name, value in new.items():
         was = old.get(name)
-        if PyDict_CheckExact(value):
-            inner = deletions_of(<dict>was if PyDict_CheckExact(was) else {}, <dict>value)
+        if is_dict(value):
+            inner = deletions_of(<dict>was if is_dict(was) else {}, <dict>value)
             if inner:
                 patch[name] = inner
         elif value is None and (name not in old or was is not None):
@@ -153,11 +151,11 @@ cdef inline dict deletions_of(dict old, dict new):
 cdef inline object without_null_members(object value):
     """`value` without the nulls that are members, nor the objects that hold nothing else."""
     cdef dict kept
-    if not PyDict_CheckExact(value):
+    if not is_dict(value):
         return value
     kept = {}
     for name, item in (<dict>value).items():
         inner = without_null_members(item)
-        if item is not None and (inner is item or not PyDict_CheckExact(item) or inner or not item):
+        if item is not None and (inner is item or not is_dict(item) or inner or not item):
             kept[name] = inner
     return kept
