@@ -313,3 +313,14 @@ def test_unknown_fields(server: Client, maps: str) -> None:
     assert ignored.code == 201
     assert "warning" not in ignored.headers
     assert "nonsense" not in ignored.body
+
+
+def test_a_delete_with_a_body_reads_no_options_from_the_query(server: Client, maps: str) -> None:
+    """Group 3: dryRun=All in the query of such a request deletes; in the body it does not."""
+    server.post(maps, config_map("a"))
+    options = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    assert server.call("DELETE", f"{maps}/a", {**options, "dryRun": ["All"]}).code == 200
+    assert server.call("DELETE", f"{maps}/a", dryRun="All").code == 200
+    assert server.get(f"{maps}/a").code == 200
+    assert server.call("DELETE", f"{maps}/a", options, dryRun="All").code == 200
+    assert server.get(f"{maps}/a").code == 404

@@ -282,7 +282,8 @@ class API:
         body = (
             parse_object(request.body, request.headers.get("content-type", ""), "DeleteOptions") if request.body else {}
         )
-        options = DeleteOptions.of(query, body, dry_run=_dry_run(query, "DeleteOptions"))
+        asked_for = {} if request.body else query  # who sends options as a body is not asked for them again
+        options = DeleteOptions.of(asked_for, body, dry_run=_dry_run(asked_for, "DeleteOptions"))
         resource = target.resource
         if collection:
             if resource.namespaced and not target.namespace:
