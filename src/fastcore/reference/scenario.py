@@ -63,13 +63,17 @@ class Scenario:
         objects: how many WebApps, spread evenly.
         deadline: seconds that one phase may take.
         progress: called as objects converge.
+        padding: bytes of configuration that each WebApp carries besides its own, >= 0.
     """
 
-    def __init__(self, places: list[Place], objects: int, deadline: float, progress: Progress) -> None:
+    def __init__(
+        self, places: list[Place], objects: int, deadline: float, progress: Progress, *, padding: int = 0
+    ) -> None:
         self._places = places
         self._objects = objects
         self._deadline = deadline
         self._progress = progress
+        self._padding = {"PADDING": "x" * padding} if padding else {}
         self._waiting: dict[Key, tuple[int, Callable[[Key], str]]] = {}
         self._latencies: list[float] = []
         self._deleted: dict[Key, str] = {}  # uids of Deployments that the scenario deleted
@@ -87,10 +91,26 @@ class Scenario:
         """Create the WebApps; seconds until each was in order."""
         return await self._run("cold start", keys, self._create, self.out_of_order)
 
-    async def change_image(self, keys: list[Key]) -> list[float]:
+    async def change_image(self, keys: list[Key], tag: str = "2") -> list[float]:
         """A rollout: a new image for each."""
-        patch = {"spec": {"image": "registry.example/web:2"}}
-        return await self._run("update", keys, lambda key: self._patch_webapp(key, patch), self.out_of_order)
+        return await self._run("update", keys, lambda key: self.set_image(key, tag), self.out_of_order)
+
+    async def burst(self, keys: list[Key], times: int) -> list[float]:
+        """Several new images for each in a row, of which only the last one counts."""
+
+        async def act(key: Key) -> None:
+            for number in range(times):
+                await self.set_image(key, f"burst-{number}")
+
+        return await self._run("burst", keys, act, self.out_of_order)
+
+    async def wait(self, keys: list[Key]) -> list[float]:
+        """Change nothing, and wait until each is in order."""
+        return await self._run("wait", keys, _do_nothing, self.out_of_order)
+
+    async def set_image(self, key: Key, tag: str) -> None:
+        """Give one WebApp a new image, without waiting for what becomes of it."""
+        await self._patch_webapp(key, {"spec": {"image": f"registry.example/web:{tag}"}})
 
     async def change_config(self, keys: list[Key]) -> list[float]:
         """New configuration for each, which has to restart the pods."""
@@ -203,7 +223,7 @@ class Scenario:
             "spec": {
                 "image": "registry.example/web:1",
                 "replicas": 2,
-                "config": {"GREETING": f"hello from {key.name}", "LEVEL": "info"},
+                "config": {"GREETING": f"hello from {key.name}", "LEVEL": "info"} | self._padding,
                 "ports": [{"name": "http", "port": 8080}],
             },
         }
@@ -269,6 +289,10 @@ class _Waker:
 
 def _always_wrong(key: Key) -> str:
     return "the write is on its way"
+
+
+async def _do_nothing(key: Key) -> None:
+    pass
 
 
 @asynccontextmanager
