@@ -3,18 +3,21 @@
 # ruff: noqa: SIM117 - the client is made inside the server
 
 import asyncio
+import uuid
 from contextlib import asynccontextmanager
 
 import pytest
 
-from controller.scripted import ScriptedServer, answer, failure, silence, until
-from fastcore.controller.batch import Apply, Batch, BatchError, Create, Delete, Patch, Update
+from controller.scripted import FakeSleep, ScriptedServer, answer, failure, silence, until
+from fastcore.controller.batch import Apply, Batch, BatchError, Create, Delete, DependencyError, Patch, Update
 from fastcore.controller.client import JSON_PATCH, Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import AlreadyExistsError, ConflictError, NotFoundError, ServerError
 from fastcore.controller.informer import Informer
-from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT
+from fastcore.controller.model import CONFIG_MAP, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, NAMESPACE, Kind
 from fastcore.controller.workspace import Workspace
+from fastcore.errors import WaitTimeout
+from fastcore.testing.clock import VirtualClock
 
 OK = answer(200, {"kind": "ConfigMap", "metadata": {"namespace": "n", "name": "x"}})
 
@@ -45,8 +48,8 @@ async def test_every_write_asks_what_it_should():
     core, apps = "/api/v1/namespaces/n/configmaps", "/apis/apps/v1/namespaces/n/deployments"
     assert [(r.method, r.path, r.query) for r in batch.server.received] == [
         ("POST", core, {"fieldManager": "me"}),
-        ("PUT", f"{apps}/c/status", {"fieldManager": "me"}),
         ("PATCH", f"{core}/d", {"fieldManager": "me"}),
+        ("PUT", f"{apps}/c/status", {"fieldManager": "me"}),
         ("PATCH", f"{apps}/b/status", {"fieldManager": "me"}),
         ("DELETE", f"{core}/e", {}),
     ]
@@ -110,7 +113,8 @@ async def test_each_error_keeps_its_identity():
     steps = {"a": failure(409, "AlreadyExists"), "b": failure(409, "Conflict"), "c": failure(404), "d": OK}
 
     async def by_name(connection, request):
-        await steps[(request.json["metadata"])["name"]](connection, request)
+        step = failure(404) if request.method == "GET" else steps[(request.json["metadata"])["name"]]
+        await step(connection, request)
 
     async with batching(by_name) as batch:
         results = await batch.run([Create(CONFIG_MAP, named(n)) for n in "abcd"])
@@ -184,7 +188,13 @@ async def test_an_empty_batch():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"limit": 0}, "limit must be >= 1, not 0"), ({"field_manager": ""}, "a field manager")]
+    ("options", "message"),
+    [
+        ({"limit": 0}, "limit must be >= 1, not 0"),
+        ({"field_manager": ""}, "a field manager"),
+        ({"adopt": "sometimes"}, 'adopt must be "never", "unowned" or "always", not \'sometimes\''),
+        ({"established_timeout": 0}, "established_timeout must be > 0 seconds, not 0"),
+    ],
 )
 async def test_arguments_are_checked(options, message):
     async with Client(ClientConfig("http://127.0.0.1:1")) as client:
@@ -214,7 +224,7 @@ def live(fields, **data):
 )
 async def test_an_apply_is_sent_only_if_it_would_change_something(held, needed):
     """WR-2, WR-3: live says it all and nothing that we own has left: 0 requests. A value, or a member too many: 1."""
-    async with batching(OK) as batch:
+    async with batching(OK, adopt="always") as batch:
         results = await batch.run([Apply(CONFIG_MAP, named("x", a="1"), live=held)])
     assert results[0].skipped is not needed
     assert len(batch.server.received) == results.sent == int(needed)
@@ -279,3 +289,123 @@ async def test_server_errors_are_results():
         (result,) = await batch.run([Create(CONFIG_MAP, named("a"))])
     assert isinstance(result.error, ServerError)
     assert result.object is None
+
+
+# --- What needs what
+
+
+async def test_what_needs_a_failed_write_is_not_sent():
+    """An owner, and what is named: the error says which, and why."""
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "u"}
+    deployment = Create(DEPLOYMENT, named("d"))
+    owned = Create(CONFIG_MAP, {"metadata": {"namespace": "n", "name": "owned", "ownerReferences": [owner]}})
+    after = Create(CONFIG_MAP, named("after"), after=(owned,))
+    free = Create(CONFIG_MAP, named("free"))
+
+    async def no_deployments(connection, request):
+        await (failure(500) if "deployments" in request.path else OK)(connection, request)
+
+    async with batching(no_deployments) as batch:
+        results = await batch.run([after, owned, deployment, free])
+    assert [r.json["metadata"]["name"] for r in batch.server.received] == ["free", "d"]
+    assert [type(r.error) for r in results] == [DependencyError, DependencyError, ServerError, type(None)]
+    assert str(results[1].error).startswith(
+        "Create ConfigMap n/owned was not sent, because it needs Create Deployment n/d, which failed: 500"
+    )
+    assert results[0].error.__cause__ is results[1].error
+
+
+async def test_writes_to_one_object_see_each_other_s_answers():
+    """The second apply is not needed, once the first has been answered; a repeat is not sent at all."""
+    answered = answer(200, live({"f:data": {"f:a": {}}}, a="1"))
+    one, more = Apply(CONFIG_MAP, named("x", a="1")), Apply(CONFIG_MAP, named("x", a="1"), force=False)
+    async with batching(answered) as batch:
+        results = await batch.run([one, one, more])
+    assert [r.skipped for r in results] == [False, True, True]
+    assert (results.sent, len(batch.server.received)) == (1, 1)
+    async with batching(failure(500), OK) as batch:
+        results = await batch.run([one, one, Delete(CONFIG_MAP, "n", "x"), one])
+    assert [r.error is None for r in results] == [False, False, True, True]
+    assert [r.method for r in batch.server.received] == ["PATCH", "DELETE", "PATCH"]
+    assert batch.server.received[2].json["metadata"]["resourceVersion"] == "1", "what was deleted is made anew"
+
+
+async def test_the_cache_is_asked_for_what_is_not_given():
+    """WR-3: an apply without `live` costs no request either, if an informer has the object."""
+    held = live({"f:data": {"f:a": {}}}, a="1")
+
+    def lookup(kind, namespace, name):
+        assert (namespace, name) == ("n", "x")
+        return {CONFIG_MAP: held}[kind]
+
+    async with batching(OK, lookup=lookup) as batch:
+        results = await batch.run([Apply(CONFIG_MAP, named("x", a="1")), Apply(DEPLOYMENT, named("x"))])
+    assert [r.skipped for r in results] == [True, False]
+    assert [r.method for r in batch.server.received] == ["PATCH"]
+
+
+WIDGET = Kind("batch.example.org", "v1", "Widget", "widgets")
+
+
+def definition(kind, plural="widgets"):
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": "widget", "kind": kind.kind},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+async def test_a_definition_and_its_objects_in_one_run(load):
+    """The objects wait until the server serves their kind, and so does the namespace that they live in."""
+    async with Client(await load()) as client:
+        where = f"batch-{uuid.uuid4().hex[:8]}"
+        widgets = [
+            Apply(WIDGET, {"metadata": {"namespace": where, "name": f"w{n}"}, "spec": {"x": n}}) for n in range(3)
+        ]
+        crd, namespace = (
+            Apply(CUSTOM_RESOURCE_DEFINITION, definition(WIDGET)),
+            Apply(NAMESPACE, {"metadata": {"name": where}}),
+        )
+        batch = Batch(client)
+        results = (await batch.run([*widgets, crd, namespace])).raise_for_errors()
+        assert results.sent == 5
+        plan = await batch.plan([*widgets, crd, namespace], dry_run=True)
+        assert {step.action for step in plan} == {"skip"}, plan
+        ends = [Delete(WIDGET, where, "w0"), Delete(CUSTOM_RESOURCE_DEFINITION, None, "widgets.batch.example.org")]
+        (await batch.run(ends[::-1])).raise_for_errors()
+
+
+async def test_a_definition_that_is_never_established():
+    """Its objects are not sent; the wait is bounded, and the message has the conditions."""
+    crd = {
+        **definition(WIDGET),
+        "status": {"conditions": [{"type": "NamesAccepted", "status": "False", "message": "taken"}]},
+    }
+    sleep, clock = FakeSleep(), VirtualClock()
+
+    async def passing(seconds):
+        clock.advance(seconds)
+        await sleep(seconds)
+
+    async with batching(answer(200, crd), sleep=passing, clock=clock, established_timeout=3) as batch:
+        widget = Apply(WIDGET, {"metadata": {"namespace": "n", "name": "w"}})
+        results = await batch.run([widget, Apply(CUSTOM_RESOURCE_DEFINITION, definition(WIDGET), adopt="always")])
+    assert results[1].error is None
+    assert isinstance(results[0].error, DependencyError)
+    assert isinstance(results[0].error.__cause__, WaitTimeout)
+    assert "not established within 3 s: NamesAccepted=False taken" in str(results[0].error)
+    assert sleep.waits == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1]
+    assert {r.method for r in batch.server.received[1:]} == {"GET"}
+
+
+async def test_a_definition_that_was_there_costs_no_look():
+    crd = {**definition(WIDGET), "status": {"conditions": [{"type": "Established", "status": "True"}]}}
+    async with batching(answer(200, crd), OK) as batch:
+        widget = Apply(WIDGET, {"metadata": {"namespace": "n", "name": "w"}})
+        (await batch.run([widget, Apply(CUSTOM_RESOURCE_DEFINITION, definition(WIDGET))])).raise_for_errors()
+    assert [r.method for r in batch.server.received] == ["PATCH", "PATCH"]

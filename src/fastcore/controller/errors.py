@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fastcore.controller.conflicts import FieldConflict, advice, field_conflicts
 from fastcore.errors import FastcoreError
 
 
@@ -76,6 +77,15 @@ class AlreadyExistsError(ApiError):
 
 class ConflictError(ApiError):
     """409 Conflict: stale resourceVersion, or fields that another manager owns (WR-1, WR-2)."""
+
+    @property
+    def fields(self) -> tuple[FieldConflict, ...]:
+        """The fields of others that an apply wanted to set, with their owners; empty for any other conflict."""
+        return field_conflicts(self.causes)
+
+    def __str__(self) -> str:
+        fields = self.fields
+        return f"{self.status} {self.reason}: {advice(fields)}" if fields else super().__str__()
 
 
 class GoneError(ApiError):
