@@ -5,7 +5,7 @@ It is our own because it halves the cost of a request: benchmarks/test_bench_wir
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastcore.controller.config import ClientConfig, Headers
@@ -87,7 +87,14 @@ class HttpTransport:
         self._closed = False
 
     async def send(
-        self, method: str, target: str, body: bytes | None, content_type: str | None, *, refused: bool = False
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        content_type: str | None,
+        *,
+        refused: bool = False,
+        fence: Callable[[], None] | None = None,
     ) -> Answer:
         """One request, one answer of any status. The caller sets the deadline.
 
@@ -99,23 +106,41 @@ class HttpTransport:
         head = request_head(method, self._base + target, await self._header_lines(refused), content_type, length)
         try:
             async with self._slots:
-                parser = await self._exchange(method, content_type, head, body)
+                parser = await self._exchange(method, content_type, head, body, fence)
         except (ConnectionFailed, OSError) as error:
             raise self._failed(method, error) from error
         self._count(str(parser.status), method)
         return Answer(parser.status, parser.headers, parser.take())
 
-    async def _exchange(self, method: str, content_type: str | None, head: bytes, body: bytes | None) -> AnswerParser:
+    async def _exchange(
+        self,
+        method: str,
+        content_type: str | None,
+        head: bytes,
+        body: bytes | None,
+        fence: Callable[[], None] | None,
+    ) -> AnswerParser:
         connection = self._reusable() or await self._connect()
+        self._pass(fence, connection)
         try:
             parser = await connection.ask(head, body, AnswerParser(limit=self._max_body))
         except ConnectionFailed:
             if not connection.stale or not (method in _REPEATABLE or content_type in _REPEATABLE):
                 raise
             connection = await self._connect()  # the other idle ones may be as dead
+            self._pass(fence, connection)
             parser = await connection.ask(head, body, AnswerParser(limit=self._max_body))
         self._keep(connection)
         return parser
+
+    def _pass(self, fence: Callable[[], None] | None, connection: Connection) -> None:
+        """Ask the fence. `ask` writes before it waits, so there is nothing to wait for between this and the bytes."""
+        if fence is not None:
+            try:
+                fence()
+            except BaseException:
+                self._keep(connection)
+                raise
 
     @asynccontextmanager
     async def stream(self, target: str, *, timeout: float, refused: bool = False) -> AsyncIterator[Stream]:

@@ -40,6 +40,7 @@ class Requester:
         retries: int = 10,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         transport: Transport | None = None,
+        fence: Callable[[], None] | None = None,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be > 0 seconds, not {timeout!r}")
@@ -50,6 +51,7 @@ class Requester:
         self._timeout = timeout
         self._retries = retries
         self._sleep = sleep
+        self._fence = fence
         self._owns_transport = transport is None
         self._transport = transport or HttpTransport(config, user_agent=user_agent, max_connections=max_connections)
 
@@ -59,6 +61,14 @@ class Requester:
 
     def scoped(self, prefix: str) -> Self:
         """The same for another prefix over the same connections; closing it leaves them open."""
+        return self._view(prefix, self._fence)
+
+    def fenced(self, fence: Callable[[], None]) -> Self:
+        """The same over the same connections, but `fence` is asked just before the bytes of anything but a GET go out,
+        at each try: what it raises is raised, and nothing is sent (LE-8)."""
+        return self._view(self.prefix, fence)
+
+    def _view(self, prefix: str, fence: Callable[[], None] | None) -> Self:
         return type(self)(
             self.config,
             prefix=prefix,
@@ -66,6 +76,7 @@ class Requester:
             retries=self._retries,
             sleep=self._sleep,
             transport=self._transport,
+            fence=fence,
         )
 
     @property
@@ -165,9 +176,10 @@ class Requester:
         retries: int,
     ) -> bytes:
         refused = False
+        fence = None if method == "GET" else self._fence
         turn = TURN.get()
         while True:
-            sending = self._transport.send(method, target, body, content_type, refused=refused)
+            sending = self._transport.send(method, target, body, content_type, refused=refused, fence=fence)
             answer = await (sending if turn is None else turn.exchange(sending, method, target))
             if 200 <= answer.status < 300:
                 return answer.body

@@ -3,7 +3,7 @@
 `HttpTransport` speaks HTTP/1.1; a simulation brings one of its own, with the server in the same process.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -54,7 +54,14 @@ class Transport(Protocol):
     stats: dict[tuple[str, str, str], int]
 
     async def send(
-        self, method: str, target: str, body: bytes | None, content_type: str | None, *, refused: bool = False
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        content_type: str | None,
+        *,
+        refused: bool = False,
+        fence: Callable[[], None] | None = None,
     ) -> Answer:
         """One request, one answer of any status. The caller sets the deadline.
 
@@ -64,6 +71,8 @@ class Transport(Protocol):
             body: sent as it is.
             content_type: of the body.
             refused: the server answered 401 to the last try, so new credentials are needed.
+            fence: called just before the bytes go out, each time that they do; what it raises is raised, and nothing
+                is sent (LE-8).
 
         Raises:
             ConnectionFailed: no complete answer came.
