@@ -21,6 +21,7 @@ from fastcore.controller.cpus import default_concurrency
 from fastcore.controller.errors import ConflictError, InvalidError, NotFoundError
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind, Request, Resource, Result
 from fastcore.controller.options import Options
+from fastcore.controller.predicates import SpecOrMetadataChanged, Where
 from fastcore.diff import covers, fingerprint
 from fastcore.reference.status import FAILED, IN_ORDER, Outcome, is_synced, status_of, synced_condition
 from fastcore.reference.webapp import (
@@ -47,6 +48,11 @@ _CHILDREN: tuple[tuple[Kind, Callable[[Resource], Resource]], ...] = (
     (DEPLOYMENT, deployment),
 )
 
+# A status that is not ours any more, such as one that another life of this program has written late, is drift as well.
+_CHANGED = SpecOrMetadataChanged() | Where(
+    updated=lambda old, new: old.get("status") != new.get("status"), deleted=lambda obj: False
+)
+
 Live = dict[Kind, Mapping[str, Any] | None]
 
 
@@ -71,6 +77,7 @@ def build(manager: "Manager", *, workers: int | None = None) -> Controller:
     return (
         ControllerBuilder(manager, NAME)
         .for_(WEBAPP)
+        .with_predicates(_CHANGED)
         .owns(CONFIG_MAP)
         .owns(DEPLOYMENT)
         .with_options(options)
