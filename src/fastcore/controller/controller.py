@@ -152,6 +152,19 @@ class Controller:
         """Count an event that a predicate or mapper could not digest."""
         self.counters.lost_events += 1
 
+    def scope(self, workspace: str) -> Scope | None:
+        """The controller's part in a workspace, or None if it has none there."""
+        return self._scopes.get(workspace)
+
+    def running(self, request: Request) -> Turn | None:
+        """The reconcile of `request` that is under way, or None."""
+        return self._running.get(request)
+
+    def pending_causes(self, request: Request) -> tuple[int, tuple[str, ...]] | None:
+        """What will be the causes of the next reconcile of `request`, as `cause_names` takes them; None if nothing."""
+        mask = self._causes.get(request)
+        return None if mask is None else (mask, self._watched)
+
     def connect(self, scopes: Mapping[str, Scope]) -> None:
         """Add a handler to each informer; before they start, so that no event is missed."""
         self._scopes = scopes

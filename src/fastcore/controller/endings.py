@@ -70,6 +70,7 @@ def failed(controller: "Controller", context: Context, turn: Turn, error: BaseEx
 def _panicked(controller: "Controller", context: Context, turn: Turn, error: BaseException, text: str) -> Ending:
     queue, request = controller.queue, context.request
     controller.counters.panics += 1
+    controller.flight.keep()
     if not controller.options.recover_panic:
         raise error
     quarantine, now = controller.guards.quarantine, controller.clock()

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from fastcore.controller.counters import Histogram
+from fastcore.controller.guard_metrics import counter, gauge, guard_metrics
 
 if TYPE_CHECKING:
     from fastcore.controller.controller import Controller
@@ -58,7 +59,7 @@ def controller_names(registry: CollectorRegistry) -> set[str]:
 
 
 class RuntimeCollector(Collector):
-    """Collects `controller_runtime_*`, `workqueue_*`, `rest_client_*` and `cache_*` of its managers.
+    """Collects `controller_runtime_*`, `workqueue_*`, `rest_client_*`, `cache_*` and `fastcore_*` of its managers.
 
     Complexity: O(controllers) a scrape.
     Thread safety: may be scraped from any thread; a scrape during a reconcile may see a count one behind another.
@@ -77,6 +78,7 @@ class RuntimeCollector(Collector):
         controllers = self.controllers()
         yield from _reconciles(controllers)
         yield from _queues(controllers)
+        yield from guard_metrics(controllers)
         yield self._requests()
         yield self._caches()
 
@@ -151,17 +153,17 @@ def _reconciles(controllers: "Iterable[Controller]") -> Iterator[Metric]:
         "Total number of reconciliations per controller.",
         labels=("controller", "result"),
     )
-    errors = _counter("controller_runtime_reconcile_errors_total", "Total number of reconciliation errors.")
-    terminal = _counter(
+    errors = counter("controller_runtime_reconcile_errors_total", "Total number of reconciliation errors.")
+    terminal = counter(
         "controller_runtime_terminal_reconcile_errors_total", "Total number of terminal reconciliation errors."
     )
-    panics = _counter("controller_runtime_reconcile_panics_total", "Total number of bugs in the reconciler.")
-    timeouts = _counter(
+    panics = counter("controller_runtime_reconcile_panics_total", "Total number of bugs in the reconciler.")
+    timeouts = counter(
         "controller_runtime_reconcile_timeouts_total", "Total number of reconciliations over their own deadline."
     )
-    lost = _counter("fastcore_controller_lost_events_total", "Events whose predicate or mapper raised.")
-    maximum = _gauge("controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles.")
-    active = _gauge("controller_runtime_active_workers", "Number of workers that reconcile now.")
+    lost = counter("fastcore_controller_lost_events_total", "Events whose predicate or mapper raised.")
+    maximum = gauge("controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles.")
+    active = gauge("controller_runtime_active_workers", "Number of workers that reconcile now.")
     time = HistogramMetricFamily(
         "controller_runtime_reconcile_time_seconds", "Length of time per reconciliation.", labels=_CONTROLLER
     )
@@ -223,14 +225,6 @@ def _bounded(depths: dict[int, int]) -> dict[str, int]:
             label = _OVERFLOW
         found[label] = count if label == "0" else found.get(label, 0) + count
     return found
-
-
-def _counter(name: str, text: str) -> Any:
-    return CounterMetricFamily(name, text, labels=_CONTROLLER)
-
-
-def _gauge(name: str, text: str) -> Any:
-    return GaugeMetricFamily(name, text, labels=_CONTROLLER)
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

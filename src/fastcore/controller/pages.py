@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastcore.controller.debug_pages import FLIGHT, WHY, flight_page, why_page
 from fastcore.observe import HttpServer, checks_page, metrics_page
 
 if TYPE_CHECKING:
@@ -9,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def add_pages(server: HttpServer, manager: "Manager") -> None:
-    """Route every page of `manager`: metrics, health and readiness."""
+    """Route every page of `manager`: metrics, health, readiness, and those for debugging."""
     server.route("/metrics", metrics_page(manager.export()))
     server.route("/healthz", checks_page(manager.health))
     server.route("/readyz", checks_page(manager.readiness))
+    server.route_below(WHY, why_page(manager))
+    server.route(FLIGHT, flight_page(manager))

@@ -29,17 +29,18 @@ class FlightRecorder:
     """Keeps the last records of one controller.
 
     Args:
-        max_bytes: memory for them, >= 0; 0 records nothing.
+        max_bytes: memory for them, >= 0; 0 records nothing. A copy is kept of those that led to the last bug.
 
     Complexity: O(1) a record.
     Thread safety: belongs to the event loop; `lines` may be called from any thread, and may miss the newest.
     """
 
-    __slots__ = ("_append", "_ring")
+    __slots__ = ("_append", "_panic", "_ring")
 
     def __init__(self, max_bytes: int) -> None:
         self._ring: deque[tuple[Any, ...]] = deque(maxlen=max_bytes // RECORD_BYTES)
         self._append = self._ring.append
+        self._panic: tuple[tuple[Any, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -73,8 +74,12 @@ class FlightRecorder:
         """A reconcile has ended; `delay` is when the key comes back by itself, None if it does not."""
         self._append((now_ns, "end", request, number, result, detail[:_DETAIL], delay))
 
-    def lines(self, controller: str) -> Iterator[str]:
-        """The records, oldest first, as JSON without line ends."""
-        for record in list(self._ring):
+    def keep(self) -> None:
+        """Keep a copy of what is there, because of a bug; it replaces the copy before."""
+        self._panic = tuple(self._ring)
+
+    def lines(self, controller: str, *, panic: bool = False) -> Iterator[str]:
+        """The records, oldest first, as JSON without line ends; with `panic` those that led to the last bug."""
+        for record in self._panic if panic else list(self._ring):
             names = FIELDS[record[1]]
             yield json.dumps({"controller": controller, **dict(zip(names, record, strict=True))})

@@ -34,12 +34,14 @@ class HttpRequest(NamedTuple):
         path: decoded path without the query.
         query: the query's parameters; a name without a value maps to [""].
         headers: values by lower-case name; the last one wins.
+        peer: the client's address, "" if it has none.
     """
 
     method: str
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    peer: str = ""
 
 
 class HttpResponse(NamedTuple):
@@ -89,6 +91,7 @@ class HttpServer:
         self.host = host
         self.port = port
         self._pages: dict[str, Page] = {}
+        self._below: dict[str, Page] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -103,6 +106,18 @@ class HttpServer:
         if path in self._pages:
             raise ValueError(f"the path {path!r} is taken")
         self._pages[path] = page
+
+    def route_below(self, prefix: str, page: Page) -> None:
+        """Serve `page` at every path below `prefix` that has no page of its own; the longest prefix counts.
+
+        Raises:
+            ValueError: the prefix does not start and end with "/", or is taken.
+        """
+        if not (prefix.startswith("/") and prefix.endswith("/")):
+            raise ValueError(f"a prefix starts and ends with '/', not {prefix!r}")
+        if prefix in self._below:
+            raise ValueError(f"the prefix {prefix!r} is taken")
+        self._below[prefix] = page
 
     async def start(self) -> None:
         """Listen.
@@ -150,11 +165,13 @@ class HttpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         keep, timeout = True, HEAD_TIMEOUT_S
+        address = writer.get_extra_info("peername")
+        peer = str(address[0]) if address else ""
         while keep:
             try:
                 async with asyncio.timeout(timeout):
                     head = await reader.readuntil(b"\r\n\r\n")
-                request, keep = _parse(head)
+                request, keep = _parse(head, peer)
                 response = await self._answer(request)
             except asyncio.IncompleteReadError:
                 return
@@ -168,9 +185,10 @@ class HttpServer:
             timeout = IDLE_TIMEOUT_S
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
-        page = self._pages.get(request.path)
+        page = self._pages.get(request.path) or self._page_above(request.path)
         if page is None:
-            return HttpResponse(404, ("not found; here are " + ", ".join(sorted(self._pages)) + "\n").encode())
+            known = sorted([*self._pages, *(f"{prefix}..." for prefix in self._below)])
+            return HttpResponse(404, ("not found; here are " + ", ".join(known) + "\n").encode())
         try:
             answer = page(request)
             return await answer if inspect.isawaitable(answer) else answer
@@ -178,8 +196,12 @@ class HttpServer:
             log.exception("page %s failed", request.path)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
+    def _page_above(self, path: str) -> Page | None:
+        prefix = max((prefix for prefix in self._below if path.startswith(prefix)), key=len, default=None)
+        return None if prefix is None else self._below[prefix]
 
-def _parse(head: bytes) -> tuple[HttpRequest, bool]:
+
+def _parse(head: bytes, peer: str) -> tuple[HttpRequest, bool]:
     """The request and whether the connection stays open after it."""
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
@@ -202,7 +224,7 @@ def _parse(head: bytes) -> tuple[HttpRequest, bool]:
     except ValueError:
         raise _BadRequest(HTTPStatus.BAD_REQUEST) from None
     keep = version != "HTTP/1.0" and headers.get("connection", "").lower() != "close"
-    return HttpRequest(method, unquote(parts.path), parse_qs(parts.query, keep_blank_values=True), headers), keep
+    return HttpRequest(method, unquote(parts.path), parse_qs(parts.query, keep_blank_values=True), headers, peer), keep
 
 
 def _plain(status: HTTPStatus) -> HttpResponse:
