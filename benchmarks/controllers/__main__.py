@@ -139,7 +139,12 @@ async def _main(options: argparse.Namespace) -> int:
             server, run = await _run_one(name, command, options)
         except Exception as error:
             failed = True
-            print(f"{name}: failed: {error!r}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+            print(
+                f"{name}: failed: {type(error).__name__}: {error}",
+                *getattr(error, "__notes__", ()),
+                sep="\n",
+                file=sys.stderr,
+            )
             continue
         runs.append(run)
     print(f"{options.objects} WebApps on {server or options.server}, {platform.machine()}, {os.cpu_count()} processors")

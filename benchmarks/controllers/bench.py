@@ -27,6 +27,7 @@ PADDING = 700  # a WebApp is then about 1.1 KB as the server stores it
 _WRITERS = 8
 _POLL_S = 0.25
 _HEAD_START_S = 1.0  # of the noise
+_START_S = 60.0
 _RESTLESS_S = 0.03  # CPU seconds within a poll that count as work
 
 SCENARIOS = ("cold", "update", "burst", "drift", "restart", "passive", "noisy")
@@ -213,11 +214,13 @@ class Bench:
         self._requests.read()
         self._requests.forget_watches()
         async with Measured(self._command, {"KUBECONFIG": self._server.kubeconfig}) as process:
-            async with asyncio.timeout(60):
-                while WEBAPP.plural not in self._requests.watched:
-                    process.usage()
-                    self._requests.read()
-                    await asyncio.sleep(0.05)
+            end = time.monotonic() + _START_S
+            while WEBAPP.plural not in self._requests.watched:
+                process.usage()
+                self._requests.read()
+                if time.monotonic() > end:
+                    raise RuntimeError(f"no watch of WebApps within {_START_S:.0f} s; it printed:\n{process.log()}")
+                await asyncio.sleep(0.05)
             yield process
 
     async def _settled(self, process: Measured) -> Usage:

@@ -18,6 +18,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 APPLY = "application/apply-patch+yaml"
 
 _api: client.ApiClient
+_models: list[type] = []
 
 
 @kopf.on.startup()
@@ -28,8 +29,7 @@ async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
     await config.load_kube_config(os.environ["KUBECONFIG"])
     _api = client.ApiClient()
     # Its models are imported when first used: that belongs to the start, not to the first object.
-    for model in (client.V1ConfigMap, client.V1Deployment):
-        model.from_dict({"metadata": {"name": "warm"}})
+    _models.extend((client.V1ConfigMap, client.V1Deployment))
 
 
 @kopf.on.cleanup()

@@ -106,7 +106,7 @@ class Process:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._process.returncode is None:
-                    if await asyncio.to_thread(_fetch, url) is not None:
+                    if await asyncio.to_thread(fetch, url) is not None:
                         return
                     await asyncio.sleep(0.02)
         state = f"ended with status {self._process.returncode}" if self._process.returncode is not None else "not ready"
@@ -140,7 +140,7 @@ class Controller(Process):
 
     async def cost(self) -> Cost:
         """What it has used so far."""
-        text = await asyncio.to_thread(_fetch, f"{self.url}/metrics")
+        text = await asyncio.to_thread(fetch, f"{self.url}/metrics")
         if text is None:
             raise RuntimeError(f"the controller does not answer any more:\n{self.log()}")
         requests = writes = hits = misses = 0
@@ -177,7 +177,8 @@ class Controller(Process):
             cost = now
 
 
-def _fetch(url: str) -> str | None:
+def fetch(url: str) -> str | None:
+    """The text at `url`, None if nobody answers within 5 seconds; blocking."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return str(response.read().decode())

@@ -86,6 +86,7 @@ class KubeServer:
         self._ready_timeout = ready_timeout
         self._audit = audit
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._commands: dict[str, tuple[str, ...]] = {}
         self._folder: Path | None = None
         self.token = secrets.token_urlsafe(24)
         self.url = ""
@@ -122,6 +123,31 @@ class KubeServer:
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
+
+    def kill(self, name: str) -> None:
+        """Kill a part at once, as a crash does; `revive` starts it again, with its data.
+
+        Raises:
+            KeyError: there is no such part; `pids` names them.
+        """
+        process = dict(self._processes)[name]
+        process.kill()
+        process.wait()
+
+    def revive(self, name: str) -> None:
+        """Start a part again that was killed or has ended; returns at once, `wait_ready` waits.
+
+        Raises:
+            KeyError: there is no such part.
+        """
+        command = self._commands[name]
+        self._processes = [(other, process) for other, process in self._processes if other != name]
+        self._spawn(name, *command)
+
+    def wait_ready(self) -> None:
+        """Return when `/readyz` answers 200; raises as `start` does."""
+        assert self._folder is not None
+        self._wait_ready(self._folder / "certificates" / "apiserver.crt")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -185,7 +211,8 @@ class KubeServer:
 
     def _spawn(self, name: str, *command: str) -> None:
         assert self._folder is not None
-        with (self._folder / f"{name}.log").open("wb") as log:
+        self._commands[name] = command
+        with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
