@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _SHOWN = 40
+_AFTERWARDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def _failed(world: World, outcome: Outcome, limit: int) -> SimulationFailed:
         str(best.schedule),
         "",
         f"What happened ('*' is a change on the server), {best.requests} requests in all; the end of it:",
-        *_without_watches(best.lines)[-_SHOWN:],
+        *_excerpt(best.lines),
     ]
     if best.violation is None:
         lines.append("The replay did NOT fail: the program reads time or chance from somewhere else, see below.")
@@ -150,18 +151,14 @@ def _failed(world: World, outcome: Outcome, limit: int) -> SimulationFailed:
     return SimulationFailed("\n".join(lines), best, outcome)
 
 
-def _without_watches(lines: tuple[str, ...]) -> list[str]:
-    """The trace without runs of watches that are only opened anew, as they are every few minutes."""
-    shown: list[str] = []
-    hidden = 0
-    for line in lines:
-        if " WATCH " in line:
-            hidden += 1
-            continue
-        if hidden:
-            shown.append(f"            ({hidden} watches)")
-            hidden = 0
-        shown.append(line)
+def _excerpt(lines: tuple[str, ...]) -> list[str]:
+    """The trace up to the last change on the server, and its end; without watches, which are opened anew all the time."""
+    told = [line for line in lines if " WATCH " not in line]
+    last = max((i for i, line in enumerate(told) if line.endswith(" *") or "  user " in line), default=0)
+    until = min(last + _AFTERWARDS, len(told))
+    shown = told[max(until - _SHOWN, 0) : until]
+    if until < len(told):
+        shown += [f"            ({len(told) - until} lines in which nothing changes)", told[-1]]
     return shown
 
 

@@ -69,6 +69,7 @@ class Network:
         count: requests sent so far.
         actor: who writes while the server handles a request: a process's name, or "".
         sent: told of each request when it has been handled.
+        written: carries out a user's write that comes just before a request.
         troubles: what concerns many requests now.
     """
 
@@ -85,6 +86,7 @@ class Network:
         self.count = 0
         self.actor = ""
         self.sent: Callable[[Sent], None] = lambda sent: None
+        self.written: Callable[[Step], None] = lambda step: None
         self.troubles: list[Trouble] = []
         self._crash = crash
         self._trace = trace
@@ -103,7 +105,11 @@ class Network:
 
     def later(self, seconds: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
         """Call back in the simulator's context, which no crash ends."""
-        return self.loop.call_later(seconds, callback, *args, context=self._context)
+        return self.at(self.loop.time() + seconds, callback, *args)
+
+    def at(self, when: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        """Call back at a virtual second, in the simulator's context; of two for one moment the first goes first."""
+        return self.loop.call_at(when, callback, *args, context=self._context)
 
     def latency(self) -> float:
         """Seconds that one message takes: mostly a few milliseconds, at times far more."""
@@ -168,6 +174,9 @@ class Network:
         path = unquote(request.path)
         if "conflict" in faults:
             self._touch(number, request)
+        for step in self._faults.get(number, ()):
+            if step.write is not None:
+                self.written(step)
         trouble = self.trouble(request.path)
         before = self.api.store.revision
         found: Response | WatchStream

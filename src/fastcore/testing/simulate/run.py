@@ -26,7 +26,7 @@ from fastcore.testing.simulate.watchdog import Watchdog
 from fastcore.testing.simulate.world import State, World
 
 _MERGE = "application/merge-patch+json"
-_KEPT = 400
+_KEPT = 2000
 _POLL_S = 1.0
 _STOP_S = 120.0
 _RESTART_S = 1.0
@@ -109,6 +109,7 @@ class _Run:
     def go(self) -> Outcome:
         self.loop.observe = self.step
         self.network.sent = self.watchdog.sent
+        self.network.written = self.user_writes
         with self.logs():
             try:
                 self.set_up()

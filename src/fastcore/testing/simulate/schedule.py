@@ -22,7 +22,7 @@ AT_TIME = {
     "cut watches": "the connections of all watches break",
     "expire watches": "every watch gets 410, so everything is listed again",
     "compact": "the server forgets its history, and the watches break",
-    "lag": "for `seconds`, events come up to as much late",
+    "lag": "for `seconds`, events come up to 5 s late",
     "stale": "for `seconds`, cached reads come from a replica that has fallen behind",
     "outage": "for `seconds`, no connection can be had",
     "throttle": "for `seconds`, every request gets 429",
@@ -62,7 +62,8 @@ class Step:
     Args:
         what: "write", or one of `FAULTS`.
         at: virtual second, >= 0; for writes and the faults in `AT_TIME`.
-        request: number of the request, >= 1, counted over all processes; for the faults in `ON_REQUEST`.
+        request: number of the request, >= 1, counted over all processes; for the faults in `ON_REQUEST`, and for writes
+            that come just before that request is handled.
         seconds: how long, >= 0.
         workspace: where alone, for "lag", "outage", "throttle" and "errors"; "" is everywhere.
         replica: which process, for "crash" and "freeze".
@@ -82,7 +83,7 @@ class Step:
 
     def __post_init__(self) -> None:
         if self.what == "write":
-            wanted = self.at is not None and self.write is not None
+            wanted = self.write is not None and (self.at is not None or self.request is not None)
         elif self.what in AT_TIME:
             wanted = self.at is not None
         elif self.what in ON_REQUEST:
@@ -90,7 +91,10 @@ class Step:
         else:
             raise ValueError(f"there is no fault {self.what!r}; there are: {', '.join(FAULTS)}")
         if not wanted:
-            raise ValueError(f"a step {self.what!r} needs {'request=' if self.what in ON_REQUEST else 'at='}")
+            needed = {"write": "write= and at= or request="}.get(
+                self.what, "request=" if self.what in ON_REQUEST else "at="
+            )
+            raise ValueError(f"a step {self.what!r} needs {needed}")
 
     def __repr__(self) -> str:
         given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
@@ -144,11 +148,17 @@ def draw(
     random = Random(f"schedule {seed}")
     steps: list[Step] = []
     now = 0.0
-    for write in writes:
-        now += random.random() * _CLOSE_S if random.random() < 0.4 else random.expovariate(0.5)
+    for number, write in enumerate(writes):
+        if number and random.random() < 0.3:
+            # In the middle of what the writes before have begun: between what a reconcile has read and what it writes.
+            steps.append(Step("write", request=7 + 3 * number + random.randint(0, 6), write=write))
+            continue
+        now += random.random() * _CLOSE_S if random.random() < 0.3 else random.expovariate(0.5)
         steps.append(Step("write", at=round(now, 4), write=write))
     kinds = sorted(faults)
-    requests = 20 + 8 * len(steps)
+    # A few kinds a run, and those often: what goes wrong when one fault meets itself is not watered down by others.
+    kinds = random.sample(kinds, min(len(kinds), random.randint(1, 6)))
+    requests = 12 + 4 * len(steps)
     for _ in range(random.randint(0, 10) if kinds else 0):
         steps += _draw_fault(random, random.choice(kinds), now + 2.0, requests, workspaces, replicas)
     return Schedule(seed, tuple(steps))

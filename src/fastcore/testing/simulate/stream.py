@@ -12,7 +12,8 @@ from fastcore.testing.simulate.loop import VirtualLoop
 
 _BOOKMARK_S = 60.0
 _WATCH_S = 1800.0
-_LAG = 400  # 0.8 s where a message mostly takes 2 ms
+_LAG_FACTOR = 400  # 0.8 s where a message mostly takes 2 ms
+_LAG_S = 5.0
 
 
 class Carrier(Protocol):
@@ -26,6 +27,9 @@ class Carrier(Protocol):
 
     def later(self, seconds: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
         """Call back, whoever has died."""
+
+    def at(self, when: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        """The same at a virtual second."""
 
     def trouble(self, target: str) -> set[str]:
         """What concerns requests to `target` now."""
@@ -99,12 +103,12 @@ class WatchEnd:
         lines = source.take()
         delay = network.latency()
         if "lag" in network.trouble(self._path):
-            delay *= _LAG
+            delay += min(delay * _LAG_FACTOR, _LAG_S)
         self._due = max(self._due, network.loop.time() + delay)
         if lines:
-            network.later(self._due - network.loop.time(), self._arrive, lines)
+            network.at(self._due, self._arrive, lines)
         if source.ended:
-            network.later(self._due - network.loop.time(), self._end)
+            network.at(self._due, self._end)
             self.finish()
 
     def _arrive(self, lines: bytes) -> None:
