@@ -58,9 +58,9 @@ async def test_the_report_of_a_server(load):
             await client.apply(
                 DEPLOYMENT, deployment(replicas=3, minReadySeconds=7), field_manager="three", force=False
             )
+        obj = await client.get(DEPLOYMENT, "conflicts", "d")
+        obj["metadata"]["resourceVersion"] = "1"
         with pytest.raises(ConflictError) as stale:
-            obj = await client.get(DEPLOYMENT, "conflicts", "d")
-            obj["metadata"]["resourceVersion"] = "1"
             await client.update(DEPLOYMENT, obj)
         await client.delete(DEPLOYMENT, "conflicts", "d")
     fields = {field.path: field for field in caught.value.fields}

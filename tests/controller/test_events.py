@@ -15,6 +15,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.events import EventRecorder
 from fastcore.controller.model import CONFIG_MAP, EVENT
+from fastcore.testing.clock import VirtualClock
 
 OK = answer(201, {"kind": "Event"})
 A = config_map("a", 5)
@@ -99,9 +100,9 @@ async def test_the_queue_is_bounded_and_what_is_dropped_is_counted():
     """EV-3: never blocks. EV-2: queue 1,000, then dropped."""
     async with recording(silence) as recorder:
         for n in range(1100):
-            recorder.event(A, "Normal", "Synced", f"message {n}")
+            recorder.event(config_map(f"m{n}", 5), "Normal", "Synced", "all is well")
         assert counts(recorder) == (0, 100, 0)
-        recorder.event(A, "Normal", "Synced", "message 7")
+        recorder.event(config_map("m7", 5), "Normal", "Synced", "all is well")
         assert counts(recorder) == (0, 100, 0), "a repeat of a waiting event needs no place"
         await recorder.close(timeout=0.01)
         assert counts(recorder) == (0, 1101, 0), "each occurrence is accounted for"
@@ -136,15 +137,16 @@ async def test_a_server_that_is_away_is_tried_again():
     async with recording(reset, reset, OK, sleep=sleep) as recorder:
         recorder.event(A, "Normal", "Synced", "one")
         await until(lambda: recorder.stats.written == 1)
-    assert sleep.waits == [1, 2]
+    assert sleep.waits == [10, 10]
 
 
 async def test_a_server_that_stays_away_costs_the_event():
+    """EV-2: 12 tries, 10 s apart."""
     sleep = FakeSleep()
     async with recording(reset, sleep=sleep) as recorder:
         recorder.event(A, "Normal", "Synced", "one")
         await until(lambda: recorder.stats.failed == 1)
-    assert sleep.waits == [1, 2, 4, 8]
+    assert sleep.waits == [10] * 11
 
 
 async def test_close_sends_what_waits():
@@ -182,7 +184,7 @@ async def test_threads_may_record():
 
         def reconcile(number):
             for n in range(50):
-                recorder.event(A, "Normal", "Synced", f"{number} {n}")
+                recorder.event(config_map(f"m{number}-{n}", 5), "Normal", "Synced", "all is well")
 
         threads = [threading.Thread(target=reconcile, args=(n,)) for n in range(4)]
         for thread in threads:
@@ -222,6 +224,68 @@ async def test_arguments_are_checked(options, message):
     async with Client(ClientConfig("http://127.0.0.1:1")) as client:
         with pytest.raises(ValueError, match=message):
             EventRecorder(client, **{"component": "c", **options})
+
+
+async def test_many_that_are_alike_become_one():
+    """EV-1: more than 10 similar (all but the message) in 600 s aggregate into one, with the latest message."""
+    clock = VirtualClock()
+    async with recording(OK, clock=clock) as recorder:
+        for n in range(13):
+            recorder.event(A, "Warning", "Broken", f"pod {n} fails")
+            await until(lambda n=n: recorder.stats.written == n + 1)
+        recorder.event(A, "Warning", "Other", "this is another one")
+        await until(lambda: recorder.stats.written == 14)
+        clock.advance(601)
+        recorder.event(A, "Warning", "Broken", "pod 99 fails")
+        await until(lambda: recorder.stats.written == 15)
+    *alone, combined, first_patch, second_patch, other, late = [r.json for r in recorder.server.received]
+    assert [body["message"] for body in alone] == [f"pod {n} fails" for n in range(10)]
+    assert (combined["message"], combined["count"]) == ("(combined from similar events): pod 10 fails", 1)
+    assert (first_patch["message"], first_patch["count"]) == ("(combined from similar events): pod 11 fails", 2)
+    assert second_patch["count"] == 3
+    assert other["message"] == "this is another one"
+    assert late["message"] == "pod 99 fails"
+
+
+async def test_an_object_that_never_stops_is_cut_down():
+    """EV-1: burst 25, refill 1 per 300 s, for each object of its own; also repeats."""
+    clock = VirtualClock()
+    async with recording(OK, clock=clock) as recorder:
+        for _ in range(40):
+            recorder.event(A, "Warning", "Broken", "it is broken")
+        assert recorder.stats.suppressed == 15
+        recorder.event(config_map("b", 5), "Warning", "Broken", "it is broken")
+        await until(lambda: recorder.stats.written == 26)
+        clock.advance(299)
+        recorder.event(A, "Warning", "Broken", "it is broken")
+        assert recorder.stats.suppressed == 16
+        clock.advance(1)
+        recorder.event(A, "Warning", "Broken", "it is broken")
+        await until(lambda: recorder.stats.written == 27)
+    assert (counts(recorder), recorder.stats.suppressed) == ((27, 0, 0), 16)
+
+
+async def test_a_thousand_idle_recorders_cost_no_task_and_no_connection():
+    """One for each workspace: it begins with the first event."""
+    async with ScriptedServer([OK]) as server, Client(server.config) as client:
+        before = asyncio.all_tasks()
+        recorders = [EventRecorder(client.scoped(f"/clusters/w{n}"), "webapps") for n in range(1000)]
+        for recorder in recorders:
+            recorder.start()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+        assert server.connections == 0
+        recorders[7].event(A, "Normal", "Synced", "all is well")
+        await until(lambda: recorders[7].stats.written == 1)
+        assert sum("events of" in task.get_name() for task in asyncio.all_tasks()) == 1
+        for recorder in recorders:
+            await recorder.close()
+
+
+async def test_what_is_recorded_right_before_the_end_is_sent():
+    async with recording(OK) as recorder:
+        recorder.event(A, "Normal", "Synced", "the last one")
+    assert counts(recorder) == (1, 0, 0)
 
 
 @pytest.mark.kube

@@ -1,7 +1,5 @@
 """What a batch would do: without a request, and as the server says."""
 
-# ruff: noqa: SIM117 - the client is made inside the server
-
 import uuid
 
 import pytest

@@ -1,13 +1,15 @@
 """The API of one server as Python calls: the verbs, on objects that are plain dicts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import msgspec
 
-from fastcore.controller.errors import DecodeError, GoneError
+from fastcore.controller.errors import DecodeError, GoneError, NotFoundError
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.requester import APPLY_PATCH, JSON, Params, Requester
+from fastcore.controller.retry import DEFAULT_RETRY, Retries, retry_on_conflict
 
 PAGE_SIZE = 500
 MERGE_PATCH = "application/merge-patch+json"
@@ -237,6 +239,55 @@ class Client(Requester):
             options["dryRun"] = ["All"]
         return self._object(await self.request("DELETE", kind.path(namespace, name), body=encode(options)))
 
+    async def edit(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        change: Callable[[Resource], Resource | None],
+        *,
+        uid: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        retries: Retries = DEFAULT_RETRY,
+    ) -> Resource:
+        """Read an object, let `change` change it, write it back; again on live state after a conflict (WR-1).
+
+        Each try reads the object from the server: a cache that has led to one conflict would lead to the next. Nothing
+        is written if nothing was changed.
+
+        Args:
+            kind: of the object.
+            namespace: of the object.
+            name: of the object.
+            change: changes the object that it is given, or returns another one; it may be called several times.
+            uid: only that very object, not another that took its name.
+            subresource: such as "status"; only what is below it is written then.
+            field_manager: whom the server notes as the owner of the changed fields.
+            retries: how often, and the waits between.
+
+        Returns:
+            The object as the server has it now.
+
+        Raises:
+            NotFoundError: it does not exist, or has another uid.
+            ConflictError: it was changed by others at every try.
+        """
+
+        async def attempt() -> Resource:
+            live = await self.get(kind, namespace, name)
+            if uid is not None and live["metadata"].get("uid") != uid:
+                raise gone(kind, name, uid)
+            mine = deepcopy(live)
+            changed = change(mine)
+            if changed is None:
+                changed = mine
+            if changed == live:
+                return live
+            return await self.update(kind, changed, subresource=subresource, field_manager=field_manager)
+
+        return await retry_on_conflict(attempt, retries=retries, sleep=self._sleep)
+
     async def _write(
         self, method: str, path: str, kind: Kind, obj: Resource, params: Params, content_type: str = JSON
     ) -> Resource:
@@ -276,3 +327,11 @@ def _namespace(kind: Kind, obj: Mapping[str, Any]) -> str | None:
 
 def _query(field_manager: str | None, dry_run: bool) -> dict[str, str | int | bool | None]:
     return {"fieldManager": field_manager, "dryRun": "All" if dry_run else None}
+
+
+def gone(kind: Kind, name: str, uid: str) -> NotFoundError:
+    """The error for an object whose name another one has taken."""
+    return NotFoundError(
+        f"{kind.kind} {name!r} with uid {uid} is gone: another one has taken its name",
+        status=404, reason="NotFound", kind=kind.plural, name=name,
+    )  # fmt: skip

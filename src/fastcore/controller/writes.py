@@ -105,14 +105,14 @@ def target_of(write: Write) -> Target:
         namespace, name = write.namespace, write.name
     else:
         meta = write.obj.get("metadata") or {}
-        namespace, name = meta.get("namespace"), meta.get("name")
+        namespace, name = meta.get("namespace"), meta.get("name", "")
     return Target(kind.group, kind.kind, (namespace or "") if kind.namespaced else "", name or "")
 
 
 def key_of_write(write: Write) -> str:
     """A write in words: "Delete ConfigMap default/web"."""
     target = target_of(write)
-    name = target.name
+    name: str = target.name
     if not name and not isinstance(write, Patch | Delete):
         name = f"{(write.obj.get('metadata') or {}).get('generateName', '')}*"
     subresource = getattr(write, "subresource", None)
