@@ -24,6 +24,7 @@ from fastcore.controller.controller import CacheSyncTimeout
 from fastcore.controller.manager import Manager
 from fastcore.controller.model import CONFIG_MAP, SECRET, Request
 from fastcore.controller.options import Options
+from fastcore.controller.shard import Sharding
 from fastcore.controller.workspace import Workspace
 
 
@@ -307,8 +308,8 @@ async def test_what_cannot_run_is_refused() -> None:
     config = ClientConfig("http://127.0.0.1:9")
     with pytest.raises(ValueError, match="no controller"):
         await Manager(config).run()
-    with pytest.raises(NotImplementedError, match="leader_election"):
-        Manager(config, leader_election=True)
+    with pytest.raises(ValueError, match="leader_election and sharding exclude each other"):
+        Manager(config, leader_election=True, sharding=Sharding(group="g"))
     Manager(config, leader_election=False)
     with pytest.raises(ValueError, match="resync must be >= 1"):
         Manager(config, resync=0.5)

@@ -41,6 +41,7 @@ Reconciler = Callable[[Context, Request], Awaitable[Result | None] | Result | No
 
 _numbers = itertools.count(1)
 _NOTHING = Result()
+_SLICE = 500  # objects that are shown before other tasks have a turn
 
 
 class CacheSyncTimeout(FastcoreError, TimeoutError):
@@ -84,6 +85,8 @@ class Controller:
         ledger: where the time goes.
         history: what is remembered of keys.
         flight: what happened of late.
+        owns: says whether a key is this replica's; None if they all are.
+        left_behind: a reconcile may still be running in a thread although `stop` has returned.
 
     Thread safety: belongs to the manager's event loop; any thread may call `queue.add`.
     """
@@ -105,6 +108,8 @@ class Controller:
         self.ledger = Ledger()
         self.history = History()
         self.flight = FlightRecorder(options.flight_bytes)
+        self.owns: Callable[[Request], bool] | None = None
+        self.left_behind = False
         self._reconciler = reconciler
         self._is_async = _is_coroutine_function(reconciler)
         self._watched = tuple(watch.kind.kind for watch in watches)
@@ -125,6 +130,8 @@ class Controller:
             shown: the event behind it. One that comes while the key is reconciled waits until the reconcile has
                 ended: only then is it known whether it shows anything but what the reconcile wrote itself.
         """
+        if self.owns is not None and not self.owns(request):
+            return  # whoever owns it has seen the same
         version = None
         if shown is not None:
             now = self.clock()
@@ -160,6 +167,10 @@ class Controller:
         """The reconcile of `request` that is under way, or None."""
         return self._running.get(request)
 
+    def reconciling(self) -> list[Request]:
+        """The keys whose reconcile is under way."""
+        return list(self._running)
+
     def pending_causes(self, request: Request) -> tuple[int, tuple[str, ...]] | None:
         """What will be the causes of the next reconcile of `request`, as `cause_names` takes them; None if nothing."""
         mask = self._causes.get(request)
@@ -170,8 +181,20 @@ class Controller:
         self._scopes = scopes
         for name, scope in scopes.items():
             for i, watch in enumerate(self.watches):
-                handler = WatchHandler(name, self, watch.kind, watch.predicate, watch.mapper, i * len(EVENTS))
-                scope.informers[watch.kind].add_handler(handler)
+                scope.informers[watch.kind].add_handler(self._handler(name, i, watch))
+
+    async def show_again(self) -> None:
+        """Show every cached object as if it had just been listed: keys have become ours."""
+        for name, scope in list(self._scopes.items()):
+            for i, watch in enumerate(self.watches):
+                handler = self._handler(name, i, watch)
+                for j, obj in enumerate(scope.informers[watch.kind].list(), 1):
+                    handler.on_add(obj, True)
+                    if j % _SLICE == 0:
+                        await asyncio.sleep(0)  # other tasks have their turn
+
+    def _handler(self, workspace: str, number: int, watch: Watch) -> WatchHandler:
+        return WatchHandler(workspace, self, watch.kind, watch.predicate, watch.mapper, number * len(EVENTS))
 
     async def run(self) -> None:
         """Wait for the caches, then reconcile until `stop`; returns when the workers have ended.
@@ -218,6 +241,7 @@ class Controller:
         for request in cut:
             log.warning("controller %s: the reconcile of %s did not end in time and %s", self.name, request, fate)
         await self._end_workers()
+        self.left_behind = bool(cut) and not self._is_async
         return cut
 
     async def _end_workers(self) -> None:
@@ -261,6 +285,10 @@ class Controller:
             log.error("controller %s: %s is in no workspace of this manager: dropped", self.name, request)
             return
         await self.guards.before(request, scope)
+        if self.owns is not None and not self.owns(request):  # asked last: from here to `_running` nothing waits
+            self._causes.pop(request, None)
+            self.queue.forget(request)
+            return
         now = self.clock()
         permit = self.guards.enter(request, scope, now)
         if isinstance(permit, Hold):

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastcore.controller import signals
+from fastcore.controller.availability import Availability
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.context import Scope
 from fastcore.controller.controller import Controller
 from fastcore.controller.events import EventRecorder
+from fastcore.controller.leader import LeaderElection
+from fastcore.controller.lease import LeaseLost
 from fastcore.controller.lifecycle import run_until
 from fastcore.controller.pages import add_pages
+from fastcore.controller.shard import Sharding
 from fastcore.controller.sources import Sources
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.observe import HttpServer
@@ -19,6 +24,9 @@ from fastcore.observe import HttpServer
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+log = logging.getLogger("fastcore.controller")
+
+_LEASE_CONNECTIONS = 2
 RESYNC_S = 36_000.0  # ten hours, as controller-runtime
 
 Check = Callable[[], str | None]
@@ -46,7 +54,9 @@ class Manager:
         metrics_port: serves /metrics, /healthz and /readyz; 0 picks a free port (`manager.server.port`), None serves
             nothing.
         metrics_host: address of these pages, loopback by default.
-        leader_election: only None or False, as long as this version has none.
+        leader_election: of several replicas one works, and the others stand by with warm caches; True is
+            `LeaderElection()`. The Lease is on `config`'s server, or where the first of the given `Workspace`s is.
+        sharding: all replicas work, each on keys of its own; instead of `leader_election`.
         resync: seconds, >= 1, after which every cached object is shown to its controllers again, without a request
             (IN-5); None is never.
         registry: a prometheus registry to export to; None is one of its own, with metrics of the process. Managers
@@ -61,10 +71,10 @@ class Manager:
         health: checks of /healthz by name; add yours.
         readiness: checks of /readyz by name; add yours.
         server: serves the pages, or None.
+        availability: this manager's place among its replicas.
 
     Raises:
-        NotImplementedError: leader election is asked for.
-        ValueError: `resync` is out of range.
+        ValueError: `resync` is out of range, or both leader election and sharding are asked for.
 
     Thread safety: belongs to one event loop; `stop` may be called from any thread while it runs.
 
@@ -81,15 +91,15 @@ class Manager:
         workspaces: Iterable[Workspace] | Iterable[str] | None = None,
         metrics_port: int | None = None,
         metrics_host: str = "127.0.0.1",
-        leader_election: bool | None = None,
+        leader_election: bool | LeaderElection | None = None,
+        sharding: Sharding | None = None,
         resync: float | None = RESYNC_S,
         registry: "CollectorRegistry | None" = None,
         handle_signals: bool = True,
     ) -> None:
-        if leader_election:
-            raise NotImplementedError("leader_election is not available yet: run one replica and leave it out")
         if resync is not None and not resync >= 1:
             raise ValueError(f"resync must be >= 1 second or None, not {resync!r}")
+        self.availability = Availability(leader_election, sharding)
         self._config = config
         self._wanted: list[Workspace | str] | None = None if workspaces is None else list(workspaces)
         self._resync = resync
@@ -163,6 +173,7 @@ class Manager:
             CacheSyncTimeout: an informer was not synced in time.
             OSError: the pages' address cannot be had.
             ConfigError: no usable configuration.
+            LeaseLost: the lead or the share was lost, unless its options say `on_lost="return"`.
             Exception: a bug in a reconciler, if its options say `recover_panic=False`.
         """
         if self._started:
@@ -179,10 +190,29 @@ class Manager:
                 add_pages(self.server, self)
                 await self.server.start()
                 stack.push_async_callback(self.server.stop)
+            await self._stand(stack)
             sources = Sources(self._resync)
             await self._connect(sources, stack)
             self._sources = sources
-            await run_until(self._stop, sources, self.controllers.values())
+            try:
+                await run_until(self._stop, sources, self.controllers.values(), self.availability.mandate)
+            except LeaseLost as error:
+                options = self.availability.options
+                if options is None or options.on_lost == "raise":
+                    raise
+                log.error("%s", error)
+
+    async def _stand(self, stack: contextlib.AsyncExitStack) -> None:
+        """Make ready for other replicas. What is entered into `stack` later has ended before the mandate is given back:
+        recorders send their last events under it."""
+        if self.availability.options is None:
+            return
+        first = next(iter(self.workspaces.values())).client
+        client = first.apart(connections=_LEASE_CONNECTIONS)
+        stack.push_async_callback(client.close)
+        whole = self._wanted is None or isinstance(self._wanted[0], str)
+        self.availability.open(client.scoped("") if whole else client, self.controllers.values())
+        stack.push_async_callback(self.availability.close)
 
     async def _open_workspaces(self, stack: contextlib.AsyncExitStack) -> None:
         given = self._wanted
@@ -204,7 +234,8 @@ class Manager:
             manager = controller.options.field_manager or controller.name
             tracked = manager if controller.options.track_fields else None
             scopes = {}
-            for name, workspace in self.workspaces.items():
+            for name, open_workspace in self.workspaces.items():
+                workspace = self.availability.fenced(open_workspace, controller)
                 informers = {watch.kind: sources.informer(workspace, watch, tracked) for watch in controller.watches}
                 recorder = await stack.enter_async_context(EventRecorder(workspace.client, controller.name))
                 scopes[name] = Scope(workspace, informers, recorder, manager)

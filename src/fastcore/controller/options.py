@@ -38,6 +38,8 @@ class Options:
         limiter: delays of failed keys; None is `default_limiter()`. It has state: give each controller its own.
         reconcile_timeout: seconds after which a reconcile is cancelled, > 0; None is never (CT-6).
         recover_panic: True counts a bug in the reconciler and retries the key; False ends the manager with it (CT-5).
+        needs_leader_election: wait for the manager's lead, or work on this replica's share of the keys; False works at
+            once and on all keys, in every replica (CT-8).
         cache_sync_timeout: seconds that the first lists may take, > 0; then the start fails (CT-7).
         shutdown_grace: seconds that running reconciles get to end when the manager stops, >= 0 (CT-10).
         adaptive: run fewer reconciles at once while the API server answers 429, 503 or 504, or much slower than usual;
@@ -62,6 +64,7 @@ class Options:
     limiter: Limiter | None = None
     reconcile_timeout: float | None = None
     recover_panic: bool = True
+    needs_leader_election: bool = True
     cache_sync_timeout: float = 120.0
     shutdown_grace: float = 30.0
     adaptive: bool = True

@@ -68,6 +68,20 @@ class Requester:
         at each try: what it raises is raised, and nothing is sent (LE-8)."""
         return self._view(self.prefix, fence)
 
+    def apart(self, *, connections: int) -> Self:
+        """The same over connections of its own, at most so many; close it, too. A transport that was given and speaks
+        no HTTP is shared."""
+        transport = None if isinstance(self._transport, HttpTransport) else self._transport
+        return type(self)(
+            self.config,
+            max_connections=connections,
+            prefix=self.prefix,
+            timeout=self._timeout,
+            retries=self._retries,
+            sleep=self._sleep,
+            transport=transport,
+        )
+
     def _view(self, prefix: str, fence: Callable[[], None] | None) -> Self:
         return type(self)(
             self.config,
