@@ -97,7 +97,7 @@ class Bench:
         """Every chosen scenario."""
         config = await ClientConfig.load(self._server.kubeconfig)
         async with Client(config, user_agent=DRIVER) as client:
-            await _prepare(client)
+            await prepare(client)
             targets = [(Workspace(name, client), name) for name in (NOISY, QUIET)]
             async with open_places(targets) as places:
                 await self._scenarios(client, places)
@@ -241,7 +241,8 @@ def _p99(latencies: list[float]) -> float:
     return statistics.quantiles(latencies, n=100, method="inclusive")[98]
 
 
-async def _prepare(client: Client) -> None:
+async def prepare(client: Client) -> None:
+    """Install the CRD, and wait until its objects are served."""
     await client.create(CUSTOM_RESOURCE_DEFINITION, crd())
     async with asyncio.timeout(30):
         while True:

@@ -48,6 +48,10 @@ class Requests:
     """Counts the requests of everybody but the driver, by following the audit log.
 
     A watch counts as a read when it starts. Requests for leases, events and discovery count as well.
+
+    Attributes:
+        watched: plurals of what has been watched since `forget_watches`.
+        watches: how many are running.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,6 +61,7 @@ class Requests:
         self._decoder = msgspec.json.Decoder(_Event)
         self._asked = Asked(0, 0, 0)
         self.watched: set[str] = set()
+        self.watches = 0
 
     def read(self) -> Asked:
         """What was asked until now."""
@@ -71,8 +76,13 @@ class Requests:
             if event.user_agent.startswith(_OTHERS):
                 continue
             if event.verb == "watch":
-                if event.stage == "ResponseStarted":
+                if event.status.code >= 400:
+                    refused += 1  # it never ran
+                elif event.stage == "ResponseComplete":
+                    self.watches -= 1
+                else:
                     reads += 1
+                    self.watches += 1
                     self.watched.add(event.place.resource)
             elif event.stage == "ResponseComplete":
                 writes += event.verb not in _READS

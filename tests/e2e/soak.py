@@ -33,7 +33,7 @@ class Keeper:
     """Runs `fastcore run`, starts it again when it ends, and reads its memory and its writes."""
 
     def __init__(self, kubeconfig: str) -> None:
-        self._command = [sys.executable, "-m", "fastcore", "run", "--kubeconfig", kubeconfig, "--log-level", "warning"]
+        self._command = [sys.executable, "-m", "fastcore", "run", "--kubeconfig", kubeconfig, "--log-level", "info"]
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self._url = ""
@@ -187,14 +187,16 @@ async def out_of_order(client: Client) -> dict[str, str]:
     ]
     wrong: dict[str, str] = {}
     for name, webapp in webapps.items():
+        children = ((maps.get(name), config_map(webapp)), (deployments.get(name), deployment(webapp)))
+        reasons = [
+            f"{wanted['kind']} {reason}" for live, wanted in children if (reason := _child(live, wanted, webapp))
+        ]
         if not is_synced(webapp):
-            wrong[name] = "not synced to its generation"
-        for children, wanted in ((maps, config_map(webapp)), (deployments, deployment(webapp))):
-            if reason := _child(children.get(name), wanted, webapp):
-                wrong[name] = f"{wanted['kind']}: {reason}"
-        data = (maps.get(name) or {}).get("data") or {}
-        if data != (webapp["spec"].get("config") or {}):
-            wrong[name] = "ConfigMap: other keys"
+            reasons.append(f"status is of an older generation: {webapp.get('status')}")
+        if (maps.get(name) or {}).get("data", {}) != webapp["spec"].get("config", {}):
+            reasons.append(f"data {(maps.get(name) or {}).get('data')}, wanted {webapp['spec'].get('config')}")
+        if reasons:
+            wrong[name] = f"generation {webapp['metadata']['generation']}: {', '.join(reasons)}"
     for kind, children in (("ConfigMap", maps), ("Deployment", deployments)):
         for name in children.keys() - webapps.keys() - {"kube-root-ca.crt"}:
             wrong[name] = f"{kind} without a WebApp"

@@ -99,6 +99,11 @@ class KubeServer:
         """The process id of each part, by name: tests kill them, benchmarks read their CPU time."""
         return {name: process.pid for name, process in self._processes}
 
+    @property
+    def ended(self) -> list[str]:
+        """The parts that do not run any more, by name."""
+        return [name for name, process in self._processes if process.poll() is not None]
+
     def start(self) -> Self:
         """Start every part and return when `/readyz` answers 200, about 3 seconds later."""
         binaries = {name: self._binary(name) for name in [*self._names(), "openssl"]}
@@ -223,14 +228,14 @@ class KubeServer:
         while time.monotonic() < deadline:
             for name, process in self._processes:
                 if process.poll() is not None:
-                    raise RuntimeError(f"{name} ended with status {process.returncode}:\n{self._log(name)}")
+                    raise RuntimeError(f"{name} ended with status {process.returncode}:\n{self.log(name)}")
             if certificate.exists():
                 self.ca = certificate.read_text(encoding="ascii")
                 with contextlib.suppress(urllib.error.URLError, OSError, ssl.SSLError):
                     self._get("/readyz")
                     return
             time.sleep(0.05)
-        raise RuntimeError(f"kube-apiserver was not ready in {self._ready_timeout} s:\n{self._log('kube-apiserver')}")
+        raise RuntimeError(f"kube-apiserver was not ready in {self._ready_timeout} s:\n{self.log('kube-apiserver')}")
 
     def _get(self, path: str) -> bytes:
         context = ssl.create_default_context(cadata=self.ca)
@@ -238,7 +243,8 @@ class KubeServer:
         with urllib.request.urlopen(request, timeout=5, context=context) as response:
             return bytes(response.read())
 
-    def _log(self, name: str) -> str:
+    def log(self, name: str) -> str:
+        """The end of what a part has printed."""
         assert self._folder is not None
         return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
