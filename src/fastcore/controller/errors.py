@@ -92,6 +92,10 @@ class GoneError(ApiError):
     """410: this resourceVersion or continue token is too old (RF-1)."""
 
 
+class TooLargeError(ApiError, ValueError):
+    """413: the request is larger than the server takes; most are found before they are sent (LI-5)."""
+
+
 class InvalidError(ApiError, ValueError):
     """422: validation refused the object; `causes` names the fields."""
 
@@ -123,6 +127,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFoundError,
     409: ConflictError,
     410: GoneError,
+    413: TooLargeError,
     422: InvalidError,
     429: TooManyRequestsError,
 }

@@ -13,10 +13,13 @@ from fastcore._version import __version__
 from fastcore.clock import utc_now
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import RequestTimeout, error_from_body
+from fastcore.controller.flow import Flow
 from fastcore.controller.http_transport import HttpTransport
+from fastcore.controller.limits import check_body
 from fastcore.controller.transport import APPLY_PATCH as APPLY_PATCH
 from fastcore.controller.transport import Transport
 from fastcore.controller.turn import TURN
+from fastcore.ratelimit import TokenBucket
 
 Params = Mapping[str, str | int | bool | None]
 
@@ -39,8 +42,10 @@ class Requester:
         timeout: float = 30.0,
         retries: int = 10,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        limiter: TokenBucket | None = None,
         transport: Transport | None = None,
         fence: Callable[[], None] | None = None,
+        flow: Flow | None = None,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be > 0 seconds, not {timeout!r}")
@@ -51,6 +56,7 @@ class Requester:
         self._timeout = timeout
         self._retries = retries
         self._sleep = sleep
+        self.flow = flow or Flow(limiter)
         self._fence = fence
         self._owns_transport = transport is None
         self._transport = transport or HttpTransport(config, user_agent=user_agent, max_connections=max_connections)
@@ -80,6 +86,7 @@ class Requester:
             retries=self._retries,
             sleep=self._sleep,
             transport=transport,
+            flow=self.flow,
         )
 
     def _view(self, prefix: str, fence: Callable[[], None] | None) -> Self:
@@ -91,6 +98,7 @@ class Requester:
             sleep=self._sleep,
             transport=self._transport,
             fence=fence,
+            flow=self.flow,
         )
 
     @property
@@ -134,8 +142,9 @@ class Requester:
             retries: repeats that the server may ask for, >= 0; None is the client's.
         """
         target = self._target(path, params)
-        if body is not None and content_type is None:
-            content_type = JSON
+        if body is not None:
+            content_type = content_type or JSON
+            check_body(f"{method} {path}", len(body))
         seconds = self._timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds) as deadline:
@@ -167,6 +176,7 @@ class Requester:
         target = self._target(path, {**(params or {}), "watch": 1})
         for refused in (False, True):
             async with self._transport.stream(target, timeout=self._timeout, refused=refused) as stream:
+                self.flow.answered(stream.status, stream.headers)
                 if stream.status == 401 and not refused:
                     continue
                 if stream.status != 200:
@@ -192,9 +202,15 @@ class Requester:
         refused = False
         fence = None if method == "GET" else self._fence
         turn = TURN.get()
+        limiter = self.flow.limiter
         while True:
+            if limiter is not None:
+                delay = await self.flow.take(limiter, method, self._sleep)
+                if turn is not None:
+                    turn.waited(delay)
             sending = self._transport.send(method, target, body, content_type, refused=refused, fence=fence)
             answer = await (sending if turn is None else turn.exchange(sending, method, target))
+            self.flow.answered(answer.status, answer.headers)
             if 200 <= answer.status < 300:
                 return answer.body
             if answer.status == 401 and not refused:
