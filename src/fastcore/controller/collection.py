@@ -27,6 +27,7 @@ class Collection:
         field_selector: likewise.
         shard: restricts it to a part; here, where the server cannot.
         page_size: objects a page of a list (RF-10).
+        only: which objects count of those that the server sends; None is all.
 
     Thread safety: use from one event loop.
     """
@@ -41,6 +42,7 @@ class Collection:
         field_selector: str | None,
         shard: ShardSelector | None,
         page_size: int,
+        only: Callable[[Resource], bool] | None = None,
     ) -> None:
         self._client = client
         self._kind = kind
@@ -51,6 +53,7 @@ class Collection:
         self._shard = shard
         self._sharded: bool | None = None  # whether the server keeps to the shard; None: nobody has asked
         self._page_size = page_size
+        self._only = only
 
     @property
     def streams(self) -> bool:
@@ -139,7 +142,9 @@ class Collection:
 
     def holds(self, obj: Resource) -> bool:
         """Whether an object that the server sent belongs to the collection."""
-        return self._shard is None or self._sharded is True or self._shard.holds(*shard_fields(obj))
+        if self._shard is not None and not self._sharded and not self._shard.holds(*shard_fields(obj)):
+            return False
+        return self._only is None or self._only(obj)
 
     def __str__(self) -> str:
         where = f"{self._client.prefix} {self._namespace or ''}".strip()

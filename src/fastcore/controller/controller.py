@@ -29,6 +29,7 @@ from fastcore.controller.model import Kind, Request, Result
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.predicates import Predicate
 from fastcore.controller.recorder import FlightRecorder
+from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.threads import DaemonThreads
 from fastcore.controller.tracing import span
 from fastcore.controller.turn import TURN, Turn, Written
@@ -57,6 +58,7 @@ class Watch(NamedTuple):
         predicate: which events count.
         label_selector: restricts what is watched and cached; None is everything.
         field_selector: likewise.
+        shard_selector: restricts both to a part.
     """
 
     kind: Kind
@@ -64,6 +66,7 @@ class Watch(NamedTuple):
     predicate: Predicate
     label_selector: str | None = None
     field_selector: str | None = None
+    shard_selector: ShardSelector | None = None
 
 
 class Controller:

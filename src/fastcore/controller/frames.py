@@ -9,6 +9,7 @@ from fastcore.controller.errors import ApiError, DecodeError, GoneError, error_o
 from fastcore.controller.model import Resource
 
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_CLUSTER = "kcp.io/cluster"
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -78,6 +79,24 @@ def tells_shard(answer: bytes) -> bool:
         return "shardInfo" in _decode_list(answer).metadata
     except msgspec.DecodeError:
         return False
+
+
+def cluster_of(obj: Resource) -> str:
+    """The workspace that an answer of a wildcard says an object is in, or ""."""
+    annotations = obj["metadata"].get("annotations")
+    return (annotations or {}).get(_CLUSTER) or ""
+
+
+def namespace_of(obj: Resource) -> str:
+    """The namespace of an object, or ""."""
+    return obj["metadata"].get("namespace") or ""
+
+
+def drop_cluster(obj: Resource) -> None:
+    """Take away what only answers of a wildcard have, so that an object looks the same whichever way it came."""
+    annotations = obj["metadata"].get("annotations")
+    if annotations and annotations.pop(_CLUSTER, None) is not None and not annotations:
+        del obj["metadata"]["annotations"]
 
 
 def ends_initial(bookmark: Resource) -> bool:

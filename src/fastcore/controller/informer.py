@@ -17,7 +17,7 @@ from typing import Protocol
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.managed import keep_own_fields
 from fastcore.controller.model import Kind, Resource
-from fastcore.controller.reflector import Reflector
+from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.store import Change, IndexFunction, Store
 from fastcore.controller.workspace import Workspace
@@ -41,6 +41,15 @@ class Handler(Protocol):
 
     def on_delete(self, obj: Resource) -> None:
         """`obj` is gone; this is its last known state (RF-9)."""
+
+
+class Mirror(Protocol):
+    """What feeds an informer: a reflector, or a share of one."""
+
+    stats: ReflectorStats
+
+    async def run(self) -> None:
+        """Feed until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Informer:
         field_selector: likewise, such as "metadata.name=web".
         shard_selector: mirrors a part of them only; applied here where the server cannot.
         streaming: ask for the objects as a stream where the server has it, instead of lists.
+        mirror: makes what feeds this informer, instead of a reflector of its own; such an informer is not run.
         namespace: instead of the workspace's.
         transform: changes each object before it is stored, in place or by returning another; instead of the default,
             which drops `metadata.managedFields` but for what `field_manager` applied.
@@ -92,6 +102,9 @@ class Informer:
         clock: integer nanoseconds.
         sleep: waits so many seconds.
         random: for all jitter.
+
+    Attributes:
+        shared: whether something feeds it together with others, so that it is not run.
 
     Raises:
         ValueError: `resync` is less than 1 s.
@@ -115,6 +128,7 @@ class Informer:
         field_selector: str | None = None,
         shard_selector: ShardSelector | None = None,
         streaming: bool = True,
+        mirror: Callable[["Feed"], Mirror] | None = None,
         namespace: str | None = None,
         transform: Callable[[Resource], Resource] | None = None,
         field_manager: str = "fastcore",
@@ -137,19 +151,25 @@ class Informer:
         self._random = random or new_random()
         self._store = Store(partial=bool(label_selector or field_selector or shard_selector))
         self._store.add_index(_OWNER_INDEX, _owner_uids)
-        self._reflector = Reflector(
-            workspace.client,
-            kind,
-            self.namespace,
-            _Feed(self),
-            label_selector=label_selector,
-            field_selector=field_selector,
-            shard=shard_selector,
-            streaming=streaming,
-            clock=clock,
-            sleep=sleep,
-            random=self._random,
-            idle_timeout=idle_timeout,
+        self.shared = mirror is not None
+        feed = Feed(self)
+        self._reflector: Mirror = (
+            mirror(feed)
+            if mirror is not None
+            else Reflector(
+                workspace.client,
+                kind,
+                self.namespace,
+                feed,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                shard=shard_selector,
+                streaming=streaming,
+                clock=clock,
+                sleep=sleep,
+                random=self._random,
+                idle_timeout=idle_timeout,
+            )
         )
         self._handlers: tuple[Handler, ...] = ()
         self._pending: deque[tuple[tuple[Handler, ...], Change, bool]] = deque()
@@ -272,6 +292,10 @@ class Informer:
         mine = {**obj, "metadata": dict(obj["metadata"])} if self._shallow else deepcopy(obj)
         self._deliver(self._store.observe(self._prepare(mine)), False)
 
+    def resync(self) -> None:
+        """Show every handler every object once more, as an update of the object with itself (IN-5)."""
+        self._deliver([Change(obj, obj) for obj in self.list()], False)
+
     def stats(self) -> InformerStats:
         """A reading of the counters."""
         counts = self._reflector.stats
@@ -298,7 +322,7 @@ class Informer:
     async def _resync_for_ever(self, period: float) -> None:
         while True:
             await self._sleep(period * self._random.uniform(0.9, 1.1))
-            self._deliver([Change(obj, obj) for obj in self.list()], False)
+            self.resync()
 
     def _prepare(self, obj: Resource) -> Resource:
         try:
@@ -343,7 +367,7 @@ class Informer:
         return f"{self.kind.plural} in {self.workspace.name}"
 
 
-class _Feed:
+class Feed:
     """The informer as a reflector sees it."""
 
     def __init__(self, informer: Informer) -> None:
@@ -351,6 +375,7 @@ class _Feed:
         self._store = informer._store
 
     def replace(self, items: list[Resource], revision: str) -> None:
+        """See Sink."""
         informer = self._informer
         prepared = [informer._prepare(item) for item in items]
         informer._deliver(self._store.replace(prepared, revision), not informer._synced)
@@ -358,11 +383,17 @@ class _Feed:
         informer._ready.set()
 
     def advance(self, revision: str) -> None:
+        """See Sink."""
         self._store.revision = revision
 
     def apply(self, change: str, obj: Resource) -> None:
+        """See Sink."""
         informer = self._informer
         informer._deliver(self._store.apply(change, informer._prepare(obj)), False)
+
+    def resync(self) -> None:
+        """Show every handler every object once more."""
+        self._informer.resync()
 
 
 def _owner_uids(obj: Resource) -> Iterator[str]:

@@ -13,13 +13,17 @@ class NotStreamed(ApiError):
 
 
 async def collect(
-    lines: AsyncIterator[bytes], event: Callable[[bytes], tuple[str, Resource]], silence: float
+    lines: AsyncIterator[bytes],
+    event: Callable[[bytes], tuple[str, Resource]],
+    holds: Callable[[Resource], bool],
+    silence: float,
 ) -> tuple[list[Resource], str]:
     """Read a stream up to the bookmark that ends its initial events; the objects, and the bookmark's revision.
 
     Args:
         lines: of the stream, which goes on afterwards.
         event: the type and the object of a line.
+        holds: whether an object belongs to the collection.
         silence: seconds, > 0; a server that sends initial events does not pause for so long.
 
     Raises:
@@ -41,7 +45,7 @@ async def collect(
                 check(obj)
                 if change == "DELETED":
                     objects.pop(identity(obj), None)
-                else:
+                elif holds(obj):
                     objects[identity(obj)] = obj
     except TimeoutError as error:
         if isinstance(error, ApiError) or not limit.expired():

@@ -99,6 +99,7 @@ class Reflector:
         label_selector: restricts the collection on the server.
         field_selector: likewise.
         shard: restricts it to a part; here, where the server cannot.
+        only: which objects the sink is given; the position moves on with the others, too.
         streaming: start with a stream where the server offers it; it takes no more memory than the objects do, while
             a list is held whole, as bytes and decoded.
         backoff: waits after failures.
@@ -123,6 +124,7 @@ class Reflector:
         label_selector: str | None = None,
         field_selector: str | None = None,
         shard: ShardSelector | None = None,
+        only: Callable[[Resource], bool] | None = None,
         streaming: bool = True,
         backoff: Backoff | None = None,
         clock: Clock = monotonic_ns,
@@ -139,6 +141,7 @@ class Reflector:
             field_selector=field_selector,
             shard=shard,
             page_size=page_size,
+            only=only,
         )
         self._sink = sink
         self._streaming = streaming
@@ -198,7 +201,7 @@ class Reflector:
         error: Exception | None = None
         try:
             async with aclosing(self._collection.stream(start, **self._watching())) as lines:
-                items, revision = await collect(lines, self._event, silence)
+                items, revision = await collect(lines, self._event, self._collection.holds, silence)
                 self.stats.streams += 1
                 self._fill(items, revision)
                 async for line in lines:
