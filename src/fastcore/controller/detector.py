@@ -9,7 +9,7 @@ Both are slowed down: a second, doubled at each further round, up to a minute; a
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastcore.clock import NS_PER_S
@@ -42,13 +42,13 @@ class Target(NamedTuple):
 class _Trail:
     """What the writes of one key have been, as of late."""
 
-    __slots__ = ("answers", "chain", "foreign", "paths", "slowed", "step_ns", "touched_ns", "until_ns")
+    __slots__ = ("answers", "chain", "foreign", "own", "paths", "slowed", "step_ns", "touched_ns", "until_ns")
 
     def __init__(self) -> None:
         self.paths: OrderedDict[Target, list[int]] = OrderedDict()  # [fingerprint of the value, rounds]
         self.answers: list[str] = []
         self.chain = 0
-        self.foreign = True
+        self.own = self.foreign = False  # what the next reconcile is due to
         self.slowed: str | None = None
         self.step_ns = self.until_ns = self.touched_ns = 0
 
@@ -105,16 +105,19 @@ class Detector:
     def noticed(self, request: Request, version: str | None) -> None:
         """Note an event, or None for a reason without one, that leads to a reconcile of `request`."""
         trail = self._trails.get(request)
-        if trail is not None and not (version is not None and version in trail.answers):
-            trail.foreign = True
+        if trail is not None:
+            if version is not None and version in trail.answers:
+                trail.own = True
+            else:
+                trail.foreign = True
 
     def begin(self, request: Request) -> None:
         """A reconcile begins: tells a chain from what somebody else has caused."""
         trail = self._trails.get(request)
         if trail is not None:
-            if trail.foreign:
+            if trail.foreign or not trail.own:  # a delay that was asked for is nobody's event
                 trail.chain = 0
-            trail.foreign = False
+            trail.own = trail.foreign = False
 
     def end(self, request: Request, written: int, now_ns: int) -> Finding | None:
         """A reconcile ends, which made so many writes. Returns what was found, once a key."""
@@ -148,7 +151,7 @@ class Detector:
             return 0.0
         return max(0, trail.until_ns - now_ns) / NS_PER_S
 
-    def slowed(self) -> Iterable[Request]:
+    def slowed(self) -> tuple[Request, ...]:
         """The keys that are slowed down."""
         return tuple(self._slowed)
 

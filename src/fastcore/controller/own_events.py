@@ -43,7 +43,7 @@ def is_ours(old: Object | None, new: Object, sent: Object | None, method: str, c
     base = (sent.get("metadata") or {}).get("resourceVersion")
     if base is not None and base == old["metadata"].get("resourceVersion"):
         return True  # the server itself has checked that nothing came in between
-    return all(_said(change, sent, method) for change in changed)
+    return all(_said(change, new, sent, method) for change in changed)
 
 
 def _one_manager(new: Object) -> bool:
@@ -52,8 +52,12 @@ def _one_manager(new: Object) -> bool:
     return len({entry.get("manager") for entry in entries}) == 1 and new["metadata"].get("generation", 1) == 1
 
 
-def _said(change: Change, sent: Object, method: str) -> bool:
+def _said(change: Change, new: Object, sent: Object, method: str) -> bool:
     """Whether a change is what we asked for."""
+    index = next((i for i, step in enumerate(change.path) if isinstance(step, int)), None)
+    if index is not None:  # a list without keys is one value
+        whole = change.path[:index]
+        return bool(_at(sent, whole) == _at(new, whole))
     said = _at(sent, change.path)
     if change.op != "remove":
         return said is not _MISSING and bool(said == change.new)
@@ -65,10 +69,6 @@ def _at(document: Any, path: Sequence[Any]) -> Any:
     for step in path:
         if isinstance(step, str):
             if not isinstance(document, Mapping) or step not in document:
-                return _MISSING
-            document = document[step]
-        elif isinstance(step, int):
-            if not isinstance(document, Sequence) or step >= len(document):
                 return _MISSING
             document = document[step]
         elif step[0] == "=":
