@@ -25,7 +25,11 @@ def obj(*owners, name="x", managers=None, **data):
     if owners:
         meta["ownerReferences"] = list(owners)
     if managers is not None:
-        meta["managedFields"] = [{"manager": m, "subresource": s} for m, _, s in (t.partition("/") for t in managers)]
+        parts = [text.split("/") for text in managers]  # manager, subresource, operation
+        meta["managedFields"] = [
+            dict(zip(("manager", "subresource", "operation"), (part + ["", "Apply"][len(part) - 1 :]), strict=True))
+            for part in parts
+        ]
     return {"metadata": meta, "data": data}
 
 
@@ -37,6 +41,8 @@ def obj(*owners, name="x", managers=None, **data):
         (obj(FOLLOWER, MINE), obj(MINE), True, True),
         (obj(THEIRS, managers=["me"]), obj(MINE), False, False),
         (obj(managers=["me"]), obj(MINE), True, True),
+        (obj(managers=["me//Update"]), obj(MINE), False, True),
+        (obj(managers=["me//Update"]), obj(), True, True),
         (obj(managers=["kubectl"]), obj(MINE), False, True),
         (obj(FOLLOWER, managers=["kubectl"]), obj(), False, True),
         (obj(managers=["kubectl", "me/status"]), obj(), False, True),

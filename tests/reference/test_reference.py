@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fastcore.controller.config import ClientConfig
-from fastcore.controller.context import Context
+from fastcore.controller.context import Context, Scope
 from fastcore.controller.manager import Manager
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT
 from fastcore.controller.workspace import Workspaces
@@ -206,17 +206,20 @@ async def test_a_foreign_child_is_refused_until_it_is_gone(load: Load, monkeypat
 async def test_a_foreign_child_that_the_cache_has_not_seen_is_refused_by_the_server(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first apply is not forced, so fields that somebody else has set make it a conflict."""
-    read = Context.get
+    """Defect 14: the first apply may only create, whatever the cache says."""
+    read, lookup = Context.get, Scope.lookup
     monkeypatch.setattr(Context, "get", lambda ctx, kind: None if kind is CONFIG_MAP else read(ctx, kind))
+    monkeypatch.setattr(
+        Scope, "lookup", lambda scope, kind, *key: None if kind is CONFIG_MAP else lookup(scope, kind, *key)
+    )
     async with world(await load()) as w:
         meta = {"name": "web", "namespace": w.namespace}
         await w.client.create(
-            CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"A": "theirs"}}
+            CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"B": "theirs"}}
         )
         await w.create("web")
         await w.failed("web", "ForeignObject")
-        assert await w.data("web") == {"A": "theirs"}
+        assert await w.data("web") == {"B": "theirs"}, "though no field is in dispute"
 
 
 async def test_a_child_of_a_former_webapp_has_to_go_first(load: Load) -> None:

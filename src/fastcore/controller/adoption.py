@@ -3,7 +3,10 @@
 Server-side apply does not ask whose an object is: it adds its fields to whatever has the name. An object is ours if
 
 - what is applied names a controller owner and the live object has that very one, by uid;
-- or one of the two names none, and our field manager has written to the object itself (`metadata.managedFields`).
+- or what is applied names one and the live object has lost its own, and our field manager has applied the object;
+- or what is applied names none, and our field manager has written to the object in any way.
+
+What a field manager has done is what `metadata.managedFields` says of the object itself, not of its subresources.
 
 An apply that says nothing but the name, such as that of a Namespace, takes nothing over and leaves no trace: it may
 always be done.
@@ -75,7 +78,12 @@ def is_ours(live: Mapping[str, Any], desired: Mapping[str, Any], manager: str) -
     entries = meta.get("managedFields")
     if not entries:
         return None
-    return any(entry.get("manager") == manager and not entry.get("subresource") for entry in entries)
+    return any(
+        entry.get("manager") == manager
+        and not entry.get("subresource")
+        and (wanted is None or entry.get("operation") == "Apply")
+        for entry in entries
+    )
 
 
 def may_write(live: Mapping[str, Any], desired: Mapping[str, Any], manager: str, adopt: Adopt) -> bool | None:

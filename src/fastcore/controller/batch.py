@@ -199,6 +199,8 @@ class Batch:
                 )
 
     def _is_in_order(self, write: Apply, live: Live) -> bool:
+        if not live["metadata"].get("managedFields"):
+            return False  # nothing could be known to have left: no need to compare
         return covers(live, write.obj) and drops_nothing(live, write.obj, self._field_manager, write.subresource or "")
 
     async def _wait_established(self, crd: Live, kind: Kind) -> None:

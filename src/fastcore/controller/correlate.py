@@ -44,9 +44,7 @@ class Correlator:
     def __init__(self, clock: Clock = monotonic_ns) -> None:
         self._clock = clock
         self._similar: OrderedDict[EventKey, tuple[int, frozenset[str]]] = OrderedDict()
-        self._allowed: KeyedTokenBucket[EventKey] = KeyedTokenBucket(
-            1 / SPAM_REFILL_S, SPAM_BURST, max_keys=REMEMBERED, clock=clock
-        )
+        self._allowed = KeyedTokenBucket(1 / SPAM_REFILL_S, SPAM_BURST, max_keys=REMEMBERED, clock=clock)
 
     def combined(self, key: EventKey) -> bool:
         """Whether this event is one of too many that are alike."""

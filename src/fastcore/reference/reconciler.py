@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastcore.cache import LRUCache
 from fastcore.clock import utc_now
+from fastcore.controller.adoption import ForeignObjectError
 from fastcore.controller.batch import Apply, Patch
 from fastcore.controller.builder import ControllerBuilder
 from fastcore.controller.context import Context
 from fastcore.controller.controller import Controller
 from fastcore.controller.cpus import default_concurrency
-from fastcore.controller.errors import ConflictError, InvalidError, NotFoundError
+from fastcore.controller.errors import InvalidError, NotFoundError
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind, Request, Resource, Result
 from fastcore.controller.options import Options
 from fastcore.controller.predicates import SpecOrMetadataChanged, Where
@@ -136,15 +137,14 @@ class WebAppReconciler:
         for kind, desired_of in _CHILDREN:
             child, desired = live[kind], desired_of(webapp)
             if child is None or not synced or not covers(child, desired):
-                # What is not there cannot be ours: an apply without force fails on fields that somebody else set.
-                applies.append(Apply(kind, desired, force=child is not None))
+                applies.append(Apply(kind, desired, live=child))
                 if child is not None and synced:
                     ctx.log.info("repairing drift of the %s", kind.kind)
         results = await ctx.batch.run(applies)
         for result in results:
             if result.error is None:
                 live[result.write.kind] = result.object
-            elif isinstance(result.error, ConflictError) and live[result.write.kind] is None:
+            elif isinstance(result.error, ForeignObjectError):
                 return _foreign(result.write.kind, webapp)
             elif isinstance(result.error, InvalidError):
                 return Outcome("Rejected", str(result.error), failed=True)
