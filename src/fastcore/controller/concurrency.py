@@ -6,14 +6,14 @@ from collections import deque
 from fastcore.clock import NS_PER_S
 
 _SHRINK = 0.7
-_PAUSE_NS = NS_PER_S  # after one cut: what was under way then tells nothing about the new limit
+_PAUSE_NS = NS_PER_S  # between two changes: what was under way before tells nothing about the new limit
 _SLOW_FACTOR = 8.0
 _SLOW_NS = NS_PER_S
 _OVERLOADED = frozenset({429, 503, 504})
 
 
 class Pace:
-    """A limit that shrinks by a third at each sign of overload, and grows by one a limit's worth of good answers.
+    """A limit that shrinks by a third at a sign of overload, and grows by one a second of good answers.
 
     Signs are 429, 503 and 504, and answers that take more than a second and eight times what they usually take. It
     begins at the maximum, so it does nothing at all to a server that keeps up.
@@ -36,10 +36,10 @@ class Pace:
     def __init__(self, maximum: int, *, adaptive: bool = True) -> None:
         self._maximum = maximum
         self._adaptive = adaptive
-        self._exact = float(maximum)
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._cut_ns: int | None = None
+        self._cut = False
+        self._changed_ns = 0
         self.limit = maximum
         self.latency_ns = 0.0
         self.cuts = 0
@@ -51,18 +51,16 @@ class Pace:
         usual = self.latency_ns
         slow = took_ns > _SLOW_NS and took_ns > _SLOW_FACTOR * usual > 0
         if status in _OVERLOADED or slow:
-            if self._cut_ns is None or now_ns - self._cut_ns >= _PAUSE_NS:
-                self._cut_ns = now_ns
+            if not self._cut or now_ns - self._changed_ns >= _PAUSE_NS:
+                self._cut, self._changed_ns = True, now_ns
                 self.cuts += 1
-                self._exact = max(1.0, self._exact * _SHRINK)
-                self.limit = int(self._exact)
+                self.limit = max(1, int(self.limit * _SHRINK))
             return
         self.latency_ns = took_ns if not usual else usual + (took_ns - usual) / 64
-        if self._exact < self._maximum:
-            self._exact = min(float(self._maximum), self._exact + 1.0 / self._exact)
-            if int(self._exact) > self.limit:
-                self.limit = int(self._exact)
-                self._admit()
+        if self.limit < self._maximum and now_ns - self._changed_ns >= _PAUSE_NS:
+            self._changed_ns = now_ns
+            self.limit += 1
+            self._admit()
 
     def full(self) -> bool:
         """Whether a further worker has to wait."""
