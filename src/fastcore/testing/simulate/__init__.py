@@ -152,7 +152,7 @@ def _failed(world: World, outcome: Outcome, limit: int) -> SimulationFailed:
 
 
 def _excerpt(lines: tuple[str, ...]) -> list[str]:
-    """The trace up to the last change on the server, and its end; without watches, which are opened anew all the time."""
+    """The trace up to the last change on the server, and its end; without watches, of which there are many."""
     told = [line for line in lines if " WATCH " not in line]
     last = max((i for i, line in enumerate(told) if line.endswith(" *") or "  user " in line), default=0)
     until = min(last + _AFTERWARDS, len(told))

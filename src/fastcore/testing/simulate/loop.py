@@ -158,17 +158,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready = deque(entry for entry in self._ready if entry.owner is not owner)
         self._timers = [timer for timer in self._timers if timer[2].owner is not owner]
         heapq.heapify(self._timers)
-        while owner.tasks:  # a frame that is closed may begin tasks
-            task, _ = owner.tasks.popitem()
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does
-            coroutine: Any = task.get_coro()
-            context = contextvars.copy_context()
-            for _ in range(_CLOSES):
-                try:
-                    context.run(_close, owner, coroutine)
-                    break
-                except BaseException:  # whatever a dying frame raises, and a frame that waits in its `finally`
-                    continue
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)  # closing frames may ask for it, also when a run is over
+        try:
+            while owner.tasks:  # a frame that is closed may begin tasks
+                task, _ = owner.tasks.popitem()
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does
+                _close(owner, task.get_coro())
+        finally:
+            asyncio._set_running_loop(running)
         self._ready = deque(entry for entry in self._ready if entry.owner is not owner)
 
     # Running
@@ -330,8 +328,15 @@ _NOBODY = contextvars.Context()
 
 
 def _close(owner: Owner, coroutine: Any) -> None:
-    OWNER.set(owner)
-    coroutine.close()
+    """Close a frame in its process's context, again if it waits in a `finally`, whatever it raises."""
+    context = contextvars.copy_context()
+    context.run(OWNER.set, owner)
+    for _ in range(_CLOSES):
+        try:
+            context.run(coroutine.close)
+            return
+        except BaseException:
+            continue
 
 
 def _finalize(generator: Any) -> None:

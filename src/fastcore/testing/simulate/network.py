@@ -69,6 +69,7 @@ class Network:
         count: requests sent so far.
         actor: who writes while the server handles a request: a process's name, or "".
         sent: told of each request when it has been handled.
+        seen: gets the body of each request.
         written: carries out a user's write that comes just before a request.
         troubles: what concerns many requests now.
     """
@@ -87,6 +88,7 @@ class Network:
         self.actor = ""
         self.sent: Callable[[Sent], None] = lambda sent: None
         self.written: Callable[[Step], None] = lambda step: None
+        self.seen: Callable[[bytes], None] = lambda body: None
         self.troubles: list[Trouble] = []
         self._crash = crash
         self._trace = trace
@@ -172,6 +174,7 @@ class Network:
         faults: Mapping[str, float],
     ) -> None:
         path = unquote(request.path)
+        self.seen(request.body)
         if "conflict" in faults:
             self._touch(number, request)
         for step in self._faults.get(number, ()):

@@ -110,6 +110,7 @@ class _Run:
         self.loop.observe = self.step
         self.network.sent = self.watchdog.sent
         self.network.written = self.user_writes
+        self.network.seen = self._hash.update
         with self.logs():
             try:
                 self.set_up()
