@@ -99,11 +99,6 @@ class KubeServer:
         """The process id of each part, by name: tests kill them, benchmarks read their CPU time."""
         return {name: process.pid for name, process in self._processes}
 
-    @property
-    def ended(self) -> list[str]:
-        """The parts that do not run any more, by name."""
-        return [name for name, process in self._processes if process.poll() is not None]
-
     def start(self) -> Self:
         """Start every part and return when `/readyz` answers 200, about 3 seconds later."""
         binaries = {name: self._binary(name) for name in [*self._names(), "openssl"]}
