@@ -249,7 +249,10 @@ def test_a_conflict_names_its_pointer(impl, last, live, desired, pointer):
     for types in (TYPES, {}):
         with pytest.raises(PatchConflict) as caught:
             impl.strategic.three_way_patch(last, live, desired, overwrite=False, types=types)
-        assert str(caught.value) == f"{pointer!r} has been changed since it was last applied"
+        assert str(caught.value) == (
+            f"{pointer!r} has been changed by others since it was last applied: give overwrite=True to replace what "
+            "they have set, desire their value to keep it, or drop it from last_applied and desired to leave it"
+        )
         assert impl.strategic.three_way_patch(last, live, desired, types=types)
         # What others changed to what is desired is no conflict.
         impl.strategic.three_way_patch(last, desired, desired, overwrite=False, types=types)

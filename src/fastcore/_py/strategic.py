@@ -115,7 +115,7 @@ def three_way_patch(
         types: how the members of types are merged, as for `strategic_merge_patch`.
 
     Raises:
-        PatchConflict: with `overwrite=False`; the message names the pointer, and no values.
+        PatchConflict: with `overwrite=False`; the message names the pointer and the ways out, and no values.
         PatchError, TypeError, RecursionError: as `strategic_merge_patch`.
 
     Complexity: O(size of all three), and O(n log n) in the items of one list.
@@ -144,7 +144,10 @@ def three_way_patch(
         changed = {} if overwrite else Divergence(table, True, True, False).maps(last, now, members, False)
     path: list[str] = []
     if not overwrite and conflict(patch, changed, table, members, path):
-        raise PatchConflict(f"{pointer(path)!r} has been changed since it was last applied")
+        raise PatchConflict(
+            f"{pointer(path)!r} has been changed by others since it was last applied: give overwrite=True to replace "
+            "what they have set, desire their value to keep it, or drop it from last_applied and desired to leave it"
+        )
     return patch
 
 
