@@ -78,7 +78,8 @@ class Availability:
         mandate = self.mandate
         if mandate is None or not controller.options.needs_leader_election:
             return workspace
-        return Workspace(workspace.name, workspace.client.fenced(mandate.fence.check), workspace.namespace)
+        client = workspace.client.fenced(mandate.fence.check)
+        return Workspace(workspace.name, client, workspace.namespace, workspace.wildcard)
 
     async def close(self) -> None:
         """Give the mandate back, or if work may still be running in threads, stop its writes and let it expire."""

@@ -25,7 +25,7 @@ from fastcore.controller.guards import Guards, Hold
 from fastcore.controller.handlers import EVENTS, Mapper, Shown, WatchHandler
 from fastcore.controller.history import History, Story
 from fastcore.controller.ledger import Ledger, collector_watch
-from fastcore.controller.model import Kind, Request, Result
+from fastcore.controller.model import Kind, Request, Result, key_of
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.predicates import Predicate
 from fastcore.controller.recorder import FlightRecorder
@@ -116,7 +116,9 @@ class Controller:
         self._reconciler = reconciler
         self._is_async = _is_coroutine_function(reconciler)
         self._watched = tuple(watch.kind.kind for watch in watches)
-        self._scopes: Mapping[str, Scope] = {}
+        self._scopes: dict[str, Scope] = {}
+        self._partings: list[asyncio.Event] = []  # set when a reconcile ends
+        self._parting = False  # a workspace has been taken away: keys of none are no surprise
         self._causes: dict[Request, int] = {}
         self._running: dict[Request, Turn] = {}
         self._workers: list[asyncio.Task[None]] = []
@@ -180,11 +182,48 @@ class Controller:
         return None if mask is None else (mask, self._watched)
 
     def connect(self, scopes: Mapping[str, Scope]) -> None:
-        """Add a handler to each informer; before they start, so that no event is missed."""
-        self._scopes = scopes
-        for name, scope in scopes.items():
-            for i, watch in enumerate(self.watches):
-                scope.informers[watch.kind].add_handler(self._handler(name, i, watch))
+        """Work in these workspaces; before the informers start, so that no event is missed."""
+        for workspace, scope in scopes.items():
+            self.engage(workspace, scope)
+
+    def engage(self, workspace: str, scope: Scope) -> None:
+        """Work in a workspace: add a handler to each of its informers. What they hold already is queued."""
+        self._scopes[workspace] = scope
+        for i, watch in enumerate(self.watches):
+            scope.informers[watch.kind].add_handler(self._handler(workspace, i, watch))
+
+    async def disengage(self, workspace: str) -> None:
+        """Forget a workspace and its keys; running reconciles get their grace first. Safe to call twice."""
+        scope = self._scopes.pop(workspace, None)
+        if scope is None:
+            return
+        self._parting = True
+        keys = {Request(workspace, *key_of(obj)) for obj in scope.informers[self.kind].list()}
+        keys.update(request for request in self._causes if request.workspace == workspace)
+        keys.update(self.history.of(workspace))
+        await self._ended_in(workspace)
+        for request in keys:
+            self.queue.forget(request)
+            if self.queue.state(request) is not None:
+                self.queue.add(request)  # delays end, and `_process` drops it
+        for request in [request for request in self._causes if request.workspace == workspace]:
+            del self._causes[request]
+        self.guards.forget(workspace)
+        self.history.forget(workspace)
+
+    async def _ended_in(self, workspace: str) -> None:
+        """Wait until no reconcile of a workspace runs, or its grace is over."""
+        ended = asyncio.Event()
+        self._partings.append(ended)
+        try:
+            async with asyncio.timeout(self.options.shutdown_grace):
+                while any(request.workspace == workspace for request in self._running):
+                    ended.clear()
+                    await ended.wait()
+        except TimeoutError:
+            log.warning("controller %s: a reconcile in %s goes on after its workspace is gone", self.name, workspace)
+        finally:
+            self._partings.remove(ended)
 
     async def show_again(self) -> None:
         """Show every cached object as if it had just been listed: keys have become ours."""
@@ -285,7 +324,9 @@ class Controller:
         scope = self._scopes.get(request.workspace)
         if scope is None:
             self._causes.pop(request, None)
-            log.error("controller %s: %s is in no workspace of this manager: dropped", self.name, request)
+            self.queue.forget(request)
+            level = logging.DEBUG if self._parting else logging.ERROR
+            log.log(level, "controller %s: %s is in no workspace of this manager: dropped", self.name, request)
             return
         await self.guards.before(request, scope)
         if self.owns is not None and not self.owns(request):  # asked last: from here to `_running` nothing waits
@@ -332,6 +373,8 @@ class Controller:
         finally:
             ended = self.clock()
             del self._running[request]
+            for parting in self._partings:
+                parting.set()
             turn.ended = True
             counters.active_workers -= 1
             counters.time.observe((ended - started) / NS_PER_S)

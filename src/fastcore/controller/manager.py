@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastcore.controller import signals
 from fastcore.controller.availability import Availability
+from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
-from fastcore.controller.context import Scope
 from fastcore.controller.controller import Controller
-from fastcore.controller.events import EventRecorder
+from fastcore.controller.engagement import Engagements, WorkspaceProvider
 from fastcore.controller.leader import LeaderElection
 from fastcore.controller.lease import LeaseLost
 from fastcore.controller.lifecycle import run_until
@@ -50,7 +50,8 @@ class Manager:
     Args:
         config: the API server; None loads the kubeconfig, else the pod's service account, when it runs.
         workspaces: `Workspace` objects, which the caller closes, or the names of workspaces on `config`'s server (its
-            paths `/clusters/<name>`, or namespaces where it has none); None is one workspace, "default": all of it.
+            paths `/clusters/<name>`, or namespaces where it has none), or a `WorkspaceProvider`, which adds and removes
+            them while the manager runs; None is one workspace, "default": all of it.
         metrics_port: serves /metrics, /healthz and /readyz; 0 picks a free port (`manager.server.port`), None serves
             nothing.
         metrics_host: address of these pages, loopback by default.
@@ -88,7 +89,7 @@ class Manager:
         self,
         config: ClientConfig | None = None,
         *,
-        workspaces: Iterable[Workspace] | Iterable[str] | None = None,
+        workspaces: Iterable[Workspace] | Iterable[str] | WorkspaceProvider | None = None,
         metrics_port: int | None = None,
         metrics_host: str = "127.0.0.1",
         leader_election: bool | LeaderElection | None = None,
@@ -101,11 +102,17 @@ class Manager:
             raise ValueError(f"resync must be >= 1 second or None, not {resync!r}")
         self.availability = Availability(leader_election, sharding)
         self._config = config
-        self._wanted: list[Workspace | str] | None = None if workspaces is None else list(workspaces)
+        self._provider: WorkspaceProvider | None = None
+        self._wanted: list[Workspace | str] | None = None
+        if isinstance(workspaces, WorkspaceProvider):
+            self._provider = workspaces
+        elif workspaces is not None:
+            self._wanted = list(workspaces)
         self._resync = resync
         self._registry = registry
         self._handle_signals = handle_signals
         self._sources: Sources | None = None
+        self._engagements: Engagements | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
@@ -192,8 +199,12 @@ class Manager:
                 stack.push_async_callback(self.server.stop)
             await self._stand(stack)
             sources = Sources(self._resync)
-            await self._connect(sources, stack)
-            self._sources = sources
+            engagements = Engagements(self.controllers.values(), sources, self.availability.fenced, self.workspaces)
+            stack.push_async_callback(engagements.close)
+            engagements.connect()
+            self._sources, self._engagements = sources, engagements
+            if self._provider is not None:
+                sources.also(engagements.follow(self._provider), "workspaces")
             try:
                 await run_until(self._stop, sources, self.controllers.values(), self.availability.mandate)
             except LeaseLost as error:
@@ -207,7 +218,11 @@ class Manager:
         recorders send their last events under it."""
         if self.availability.options is None:
             return
-        first = next(iter(self.workspaces.values())).client
+        if self._provider is None:
+            first = next(iter(self.workspaces.values())).client
+        else:
+            first = Client(self._config or await ClientConfig.load())
+            stack.push_async_callback(first.close)
         client = first.apart(connections=_LEASE_CONNECTIONS)
         stack.push_async_callback(client.close)
         whole = self._wanted is None or isinstance(self._wanted[0], str)
@@ -215,6 +230,8 @@ class Manager:
         stack.push_async_callback(self.availability.close)
 
     async def _open_workspaces(self, stack: contextlib.AsyncExitStack) -> None:
+        if self._provider is not None:
+            return  # they come while it runs
         given = self._wanted
         workspaces: Iterable[Workspace]
         if given is not None and all(isinstance(workspace, Workspace) for workspace in given):
@@ -228,24 +245,13 @@ class Manager:
             workspaces = await stack.enter_async_context(opened)
         self.workspaces = {workspace.name: workspace for workspace in workspaces}
 
-    async def _connect(self, sources: Sources, stack: contextlib.AsyncExitStack) -> None:
-        """Give every controller what it needs in each workspace, with handlers in place before any informer runs."""
-        for controller in self.controllers.values():
-            manager = controller.options.field_manager or controller.name
-            tracked = manager if controller.options.track_fields else None
-            scopes = {}
-            for name, open_workspace in self.workspaces.items():
-                workspace = self.availability.fenced(open_workspace, controller)
-                informers = {watch.kind: sources.informer(workspace, watch, tracked) for watch in controller.watches}
-                recorder = await stack.enter_async_context(EventRecorder(workspace.client, controller.name))
-                scopes[name] = Scope(workspace, informers, recorder, manager)
-            controller.connect(scopes)
-
     def _unready(self) -> str | None:
         """None if every informer is synced, else which are not."""
         if self._stop.is_set():
             return "stopping"
-        if self._sources is None:
+        if self._sources is None or self._engagements is None:
             return "not started"
+        if self._provider is not None:  # which nobody waits for to be whole: a workspace that is broken is no reason
+            return None if self._engagements.known else "no workspaces yet"
         late = self._sources.late()
         return f"not synced: {', '.join(late)}" if late else None

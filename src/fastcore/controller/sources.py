@@ -79,6 +79,10 @@ class Sources:
         for place, watch in self._shared.items():
             self._run(place, watch.run(), f"watch-{place[1].kind.plural}")
 
+    def also(self, running: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something else with the informers, which fails them all if it fails."""
+        self._run(name, running, name)
+
     async def remove(self, name: str) -> None:
         """End and forget the informers of a workspace; safe to call twice."""
         keys = [key for key in self._informers if key.workspace == name]
