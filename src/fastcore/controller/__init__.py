@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fastcore.controller.errors import NotFoundError as NotFoundError
     from fastcore.controller.events import EventRecorder as EventRecorder
     from fastcore.controller.informer import Informer as Informer
+    from fastcore.controller.leader import LeaderElection as LeaderElection
+    from fastcore.controller.lease import LeaseLost as LeaseLost
     from fastcore.controller.manager import Manager as Manager
     from fastcore.controller.model import CONFIG_MAP as CONFIG_MAP
     from fastcore.controller.model import CUSTOM_RESOURCE_DEFINITION as CUSTOM_RESOURCE_DEFINITION
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from fastcore.controller.predicates import ResourceVersionChanged as ResourceVersionChanged
     from fastcore.controller.predicates import SpecOrMetadataChanged as SpecOrMetadataChanged
     from fastcore.controller.predicates import Where as Where
+    from fastcore.controller.shard import Sharding as Sharding
     from fastcore.controller.workspace import Workspace as Workspace
     from fastcore.controller.workspace import Workspaces as Workspaces
 
@@ -64,6 +67,8 @@ _NAMES = {
     "errors": ("AlreadyExistsError", "ApiError", "ConflictError", "ForbiddenError", "NotFoundError"),
     "events": ("EventRecorder",),
     "informer": ("Informer",),
+    "leader": ("LeaderElection",),
+    "lease": ("LeaseLost",),
     "manager": ("Manager",),
     "model": (
         "CONFIG_MAP", "CUSTOM_RESOURCE_DEFINITION", "DEPLOYMENT", "EVENT", "LEASE", "NAMESPACE", "SECRET",
@@ -74,6 +79,7 @@ _NAMES = {
         "AnnotationChanged", "DeletionChanged", "FinalizerChanged", "GenerationChanged", "LabelChanged", "Predicate",
         "ResourceVersionChanged", "SpecOrMetadataChanged", "Where",
     ),
+    "shard": ("Sharding",),
     "workspace": ("Workspace", "Workspaces"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

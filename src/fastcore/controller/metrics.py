@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from fastcore.controller.counters import Histogram
 from fastcore.controller.guard_metrics import counter, gauge, guard_metrics
+from fastcore.controller.lease_metrics import leases
 
 if TYPE_CHECKING:
     from fastcore.controller.controller import Controller
@@ -81,6 +82,7 @@ class RuntimeCollector(Collector):
         yield from guard_metrics(controllers)
         yield self._requests()
         yield self._caches()
+        yield from leases(list(self.managers))
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(

@@ -7,12 +7,16 @@ import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastcore.controller.config import ClientConfig, ConfigError
 from fastcore.controller.controller import CacheSyncTimeout
 from fastcore.controller.errors import ApiError, ForbiddenError, NotFoundError
+from fastcore.controller.leader import LeaderElection
+from fastcore.controller.lease import LeaseLost
 from fastcore.controller.manager import Manager
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind
+from fastcore.controller.shard import Sharding
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.errors import FastcoreError
 from fastcore.reference import MANIFESTS, build
@@ -20,6 +24,7 @@ from fastcore.reference.webapp import WEBAPP
 
 log = logging.getLogger("fastcore.run")
 
+LEASE = "fastcore-webapp"
 EXIT_FAILED, EXIT_USAGE = 1, 2
 NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)  # nothing can listen there
 
@@ -30,7 +35,12 @@ class NotPrepared(FastcoreError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit status: 0 ended in order, 1 failed, 2 misused or not configured."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        _election(options), _sharding(options)
+    except ValueError as error:
+        parser.error(str(error))
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -39,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             runner.run(_run(options))
     except (ConfigError, NotPrepared) as error:
         return _fail(error, EXIT_USAGE)
-    except (ApiError, CacheSyncTimeout, OSError) as error:
+    except (ApiError, CacheSyncTimeout, LeaseLost, OSError) as error:
         if isinstance(error, OSError) and error.errno in NO_ADDRESS:
             error.add_note("choose another address with --metrics-addr HOST:PORT, or 0 for none")
         return _fail(error, EXIT_FAILED)
@@ -74,6 +84,19 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics-addr", metavar="HOST:PORT", type=_address, default="127.0.0.1:8080",
         help="where /metrics, /healthz and /readyz are; default 127.0.0.1:8080, 0 turns them off",
     )  # fmt: skip
+    replicas = parser.add_mutually_exclusive_group()
+    replicas.add_argument(
+        "--leader-elect", action="store_true", help="of several replicas one works, the others stand by"
+    )
+    replicas.add_argument("--shards", metavar="GROUP", help="all replicas that name this group share the objects")
+    parser.add_argument("--lease-name", metavar="NAME", default=LEASE, help=f"Lease of --leader-elect; default {LEASE}")
+    parser.add_argument(
+        "--lease-namespace", metavar="NS", help="namespace of the Leases; default: the pod's, or the context's"
+    )
+    parser.add_argument(
+        "--lease-times", metavar="S", type=float, nargs=3, default=[15.0, 10.0, 2.0],
+        help="seconds: lease duration, renew deadline, retry period; default 15 10 2, the same for all replicas",
+    )  # fmt: skip
     parser.add_argument(
         "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
     )
@@ -87,7 +110,13 @@ async def _run(options: argparse.Namespace) -> None:
             await check_access(workspace)
         address: tuple[str, int] | None = options.metrics_addr
         host, port = address or ("127.0.0.1", None)
-        manager = Manager(workspaces=workspaces, metrics_host=host, metrics_port=port)
+        manager = Manager(
+            workspaces=workspaces,
+            metrics_host=host,
+            metrics_port=port,
+            leader_election=_election(options),
+            sharding=_sharding(options),
+        )
         controller = build(manager, workers=options.workers)
         log.info(
             "workspaces: %s; workers: %d",
@@ -97,6 +126,24 @@ async def _run(options: argparse.Namespace) -> None:
             log.info("metrics, health and readiness at http://%s:%d", host, port)
         await manager.run()
     log.info("ended in order")
+
+
+def _timing(options: argparse.Namespace) -> dict[str, Any]:
+    duration, deadline, retry = options.lease_times
+    return {
+        "namespace": options.lease_namespace,
+        "lease_duration": duration,
+        "renew_deadline": deadline,
+        "retry_period": retry,
+    }
+
+
+def _election(options: argparse.Namespace) -> LeaderElection | None:
+    return LeaderElection(name=options.lease_name, **_timing(options)) if options.leader_elect else None
+
+
+def _sharding(options: argparse.Namespace) -> Sharding | None:
+    return Sharding(group=options.shards, **_timing(options)) if options.shards else None
 
 
 async def _workspaces(options: argparse.Namespace) -> Workspaces:
