@@ -13,7 +13,7 @@ _OVERLOADED = frozenset({429, 503, 504})
 
 
 class Pace:
-    """A limit that shrinks by a third at a sign of overload, and grows by one a second of good answers.
+    """A limit that shrinks by a third at a sign of overload, and grows by one a second without any.
 
     Signs are 429, 503 and 504, and answers that take more than a second and eight times what they usually take. It
     begins at the maximum, so it does nothing at all to a server that keeps up.
@@ -38,8 +38,8 @@ class Pace:
         self._adaptive = adaptive
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._cut = False
-        self._changed_ns = 0
+        self._cut_ns: int | None = None
+        self._quiet_ns = 0  # since when there has been neither overload nor growth
         self.limit = maximum
         self.latency_ns = 0.0
         self.cuts = 0
@@ -51,14 +51,15 @@ class Pace:
         usual = self.latency_ns
         slow = took_ns > _SLOW_NS and took_ns > _SLOW_FACTOR * usual > 0
         if status in _OVERLOADED or slow:
-            if not self._cut or now_ns - self._changed_ns >= _PAUSE_NS:
-                self._cut, self._changed_ns = True, now_ns
+            self._quiet_ns = now_ns
+            if self._cut_ns is None or now_ns - self._cut_ns >= _PAUSE_NS:
+                self._cut_ns = now_ns
                 self.cuts += 1
                 self.limit = max(1, int(self.limit * _SHRINK))
             return
         self.latency_ns = took_ns if not usual else usual + (took_ns - usual) / 64
-        if self.limit < self._maximum and now_ns - self._changed_ns >= _PAUSE_NS:
-            self._changed_ns = now_ns
+        if self.limit < self._maximum and now_ns - self._quiet_ns >= _PAUSE_NS:
+            self._quiet_ns = now_ns
             self.limit += 1
             self._admit()
 
