@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastcore.controller.adoption import ForeignObjectError as ForeignObjectError
     from fastcore.controller.batch import Apply as Apply
     from fastcore.controller.batch import Batch as Batch
     from fastcore.controller.batch import BatchError as BatchError
     from fastcore.controller.batch import Create as Create
     from fastcore.controller.batch import Delete as Delete
+    from fastcore.controller.batch import DependencyError as DependencyError
     from fastcore.controller.batch import Patch as Patch
     from fastcore.controller.batch import Update as Update
     from fastcore.controller.builder import ControllerBuilder as ControllerBuilder
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from fastcore.controller.errors import ForbiddenError as ForbiddenError
     from fastcore.controller.errors import NotFoundError as NotFoundError
     from fastcore.controller.events import EventRecorder as EventRecorder
+    from fastcore.controller.finalizers import Finalizing as Finalizing
     from fastcore.controller.informer import Informer as Informer
     from fastcore.controller.leader import LeaderElection as LeaderElection
     from fastcore.controller.lease import LeaseLost as LeaseLost
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from fastcore.controller.model import Result as Result
     from fastcore.controller.model import TerminalError as TerminalError
     from fastcore.controller.options import Options as Options
+    from fastcore.controller.planner import PlanError as PlanError
     from fastcore.controller.predicates import AnnotationChanged as AnnotationChanged
     from fastcore.controller.predicates import DeletionChanged as DeletionChanged
     from fastcore.controller.predicates import FinalizerChanged as FinalizerChanged
@@ -53,12 +57,14 @@ if TYPE_CHECKING:
     from fastcore.controller.predicates import ResourceVersionChanged as ResourceVersionChanged
     from fastcore.controller.predicates import SpecOrMetadataChanged as SpecOrMetadataChanged
     from fastcore.controller.predicates import Where as Where
+    from fastcore.controller.retry import retry_on_conflict as retry_on_conflict
     from fastcore.controller.shard import Sharding as Sharding
     from fastcore.controller.workspace import Workspace as Workspace
     from fastcore.controller.workspace import Workspaces as Workspaces
 
 _NAMES = {
-    "batch": ("Apply", "Batch", "BatchError", "Create", "Delete", "Patch", "Update"),
+    "adoption": ("ForeignObjectError",),
+    "batch": ("Apply", "Batch", "BatchError", "Create", "Delete", "DependencyError", "Patch", "Update"),
     "builder": ("ControllerBuilder",),
     "client": ("Client",),
     "config": ("ClientConfig", "ConfigError"),
@@ -66,6 +72,7 @@ _NAMES = {
     "controller": ("CacheSyncTimeout", "Controller"),
     "errors": ("AlreadyExistsError", "ApiError", "ConflictError", "ForbiddenError", "NotFoundError"),
     "events": ("EventRecorder",),
+    "finalizers": ("Finalizing",),
     "informer": ("Informer",),
     "leader": ("LeaderElection",),
     "lease": ("LeaseLost",),
@@ -75,10 +82,12 @@ _NAMES = {
         "Kind", "Request", "Result", "TerminalError",
     ),
     "options": ("Options",),
+    "planner": ("PlanError",),
     "predicates": (
         "AnnotationChanged", "DeletionChanged", "FinalizerChanged", "GenerationChanged", "LabelChanged", "Predicate",
         "ResourceVersionChanged", "SpecOrMetadataChanged", "Where",
     ),
+    "retry": ("retry_on_conflict",),
     "shard": ("Sharding",),
     "workspace": ("Workspace", "Workspaces"),
 }  # fmt: skip
