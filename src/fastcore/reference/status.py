@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fastcore.controller.conditions import condition, condition_of
 from fastcore.controller.model import Resource
 
 PROGRESSING, READY, FAILED = "Progressing", "Ready", "Failed"
@@ -32,10 +33,7 @@ IN_ORDER = Outcome("InOrder", "ConfigMap and Deployment are as the spec says", s
 
 def synced_condition(webapp: Resource) -> Mapping[str, Any]:
     """The present condition Synced; empty if there is none."""
-    for condition in (webapp.get("status") or {}).get("conditions") or ():
-        if condition["type"] == SYNCED:
-            return condition  # type: ignore[no-any-return]
-    return {}
+    return condition_of(webapp, SYNCED)
 
 
 def is_synced(webapp: Resource) -> bool:
@@ -58,28 +56,10 @@ def status_of(webapp: Resource, outcome: Outcome, deployment: Mapping[str, Any] 
     else:
         phase, reason, message = PROGRESSING, "RollingOut", f"{ready} of {wanted} replicas are ready"
     conditions = [
-        _condition(webapp, SYNCED, outcome.synced, outcome.reason, outcome.message, generation, now),
-        _condition(webapp, "Ready", phase == READY, reason, message, generation, now),
+        condition(webapp, SYNCED, outcome.synced, outcome.reason, outcome.message[:MAX_MESSAGE], now),
+        condition(webapp, "Ready", phase == READY, reason, message[:MAX_MESSAGE], now),
     ]
     return {"observedGeneration": generation, "phase": phase, "readyReplicas": ready, "conditions": conditions}
-
-
-def _condition(
-    webapp: Resource, kind: str, holds: bool, reason: str, message: str, generation: int, now: datetime
-) -> Resource:
-    status = "True" if holds else "False"
-    since = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    for old in (webapp.get("status") or {}).get("conditions") or ():
-        if old["type"] == kind and old["status"] == status:
-            since = old["lastTransitionTime"]
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": since,
-        "reason": reason,
-        "message": message[:MAX_MESSAGE],
-    }
 
 
 def _ready_replicas(deployment: Mapping[str, Any] | None) -> int:
