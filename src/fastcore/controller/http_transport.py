@@ -208,9 +208,10 @@ class HttpTransport:
     def _reusable(self) -> Connection | None:
         if self._closed:
             raise ConnectionFailed("the client is closed")
+        context = self.config.ssl_context if self._at.tls else None
         while self._idle:
             connection = self._idle.pop()  # the latest: the others may grow old
-            if connection.usable and connection.context is self.config.ssl_context:
+            if connection.usable and connection.context is context:
                 return connection
             connection.abort()
         return None
@@ -260,7 +261,7 @@ class HttpTransport:
                 raise ConnectionFailed("the client is closed")
         except BaseException as error:
             connection.abort()
-            if isinstance(error, TimeoutError) and not isinstance(error, OSError):
+            if isinstance(error, TimeoutError) and error.errno is None:  # ours; the system's has a number
                 why = "the client is closed" if self._closed else f"no connection within {self._connect_timeout} s"
                 raise ConnectionFailed(why) from error
             raise
