@@ -10,6 +10,7 @@ from fastcore.controller.errors import DecodeError, GoneError, NotFoundError
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.requester import APPLY_PATCH, JSON, Params, Requester
 from fastcore.controller.retry import DEFAULT_RETRY, Retries, retry_on_conflict
+from fastcore.controller.turn import TURN, Written
 
 PAGE_SIZE = 500
 MERGE_PATCH = "application/merge-patch+json"
@@ -115,10 +116,17 @@ class Client(Requester):
         return Listing(items, revision)
 
     async def create(
-        self, kind: Kind, obj: Resource, *, field_manager: str | None = None, dry_run: bool = False
+        self,
+        kind: Kind,
+        obj: Resource,
+        *,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+        observe: bool = True,
     ) -> Resource:
         """Create an object; AlreadyExistsError if there is one of this name (WR-6)."""
-        return await self._write("POST", kind.path(_namespace(kind, obj)), kind, obj, _query(field_manager, dry_run))
+        path = kind.path(_namespace(kind, obj))
+        return await self._write("POST", path, kind, obj, _query(field_manager, dry_run), observe=observe)
 
     async def update(
         self,
@@ -128,10 +136,11 @@ class Client(Requester):
         subresource: str | None = None,
         field_manager: str | None = None,
         dry_run: bool = False,
+        observe: bool = True,
     ) -> Resource:
         """Replace an object; ConflictError if its resourceVersion is stale (WR-1)."""
         path = kind.path(_namespace(kind, obj), obj["metadata"]["name"], subresource)
-        return await self._write("PUT", path, kind, obj, _query(field_manager, dry_run))
+        return await self._write("PUT", path, kind, obj, _query(field_manager, dry_run), observe=observe)
 
     async def update_status(self, kind: Kind, obj: Resource, *, field_manager: str | None = None) -> Resource:
         """Replace the status of an object, and nothing else of it (WR-4)."""
@@ -148,6 +157,7 @@ class Client(Requester):
         subresource: str | None = None,
         field_manager: str | None = None,
         dry_run: bool = False,
+        observe: bool = True,
     ) -> Resource:
         """Change parts of an object.
 
@@ -160,12 +170,17 @@ class Client(Requester):
             subresource: such as "status".
             field_manager: whom the server notes as the owner of the changed fields.
             dry_run: validate and answer, but do not store.
+            observe: whether a reconcile's caches take the answer.
         """
         path = kind.path(namespace, name, subresource)
         answer = await self.request(
             "PATCH", path, params=_query(field_manager, dry_run), body=encode(patch), content_type=patch_type
         )
-        return self._object(answer)
+        changed = self._object(answer)
+        if (turn := TURN.get()) is not None and not dry_run:
+            sent = patch if isinstance(patch, dict) and patch_type != JSON_PATCH else None
+            turn.wrote(Written(self, kind, sent, changed, "PATCH", observe))
+        return changed
 
     async def patch_status(
         self, kind: Kind, namespace: str | None, name: str, status: Resource, *, field_manager: str | None = None
@@ -183,6 +198,7 @@ class Client(Requester):
         field_manager: str,
         force: bool = True,
         dry_run: bool = False,
+        observe: bool = True,
         subresource: str | None = None,
     ) -> Resource:
         """Server-side apply: create the object, or make my fields of it what `obj` says (WR-2).
@@ -194,6 +210,7 @@ class Client(Requester):
             force: take fields over from other managers instead of a ConflictError.
             dry_run: validate and answer, but do not store.
             subresource: such as "status".
+            observe: whether a reconcile's caches take the answer.
 
         Raises:
             ValueError: `obj` carries managedFields, so it was read and not made.
@@ -204,7 +221,7 @@ class Client(Requester):
         path = kind.path(_namespace(kind, obj), meta["name"], subresource)
         params = _query(field_manager, dry_run)
         params["force"] = force
-        return await self._write("PATCH", path, kind, obj, params, APPLY_PATCH)
+        return await self._write("PATCH", path, kind, obj, params, APPLY_PATCH, observe=observe)
 
     async def apply_status(self, kind: Kind, obj: Resource, *, field_manager: str, force: bool = True) -> Resource:
         """Server-side apply of the status alone, which has owners of its own (WR-2)."""
@@ -289,20 +306,35 @@ class Client(Requester):
         return await retry_on_conflict(attempt, retries=retries, sleep=self._sleep)
 
     async def _write(
-        self, method: str, path: str, kind: Kind, obj: Resource, params: Params, content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        kind: Kind,
+        obj: Resource,
+        params: Params,
+        content_type: str = JSON,
+        *,
+        observe: bool,
     ) -> Resource:
         if "kind" not in obj:
             obj = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
-        return self._object(
-            await self.request(method, path, params=params, body=encode(obj), content_type=content_type)
-        )
+        answer = await self.request(method, path, params=params, body=encode(obj), content_type=content_type)
+        written = self._object(answer)
+        if (turn := TURN.get()) is not None and not params.get("dryRun"):
+            turn.wrote(Written(self, kind, obj, written, method, observe))
+        return written
 
     @staticmethod
     def _object(body: bytes) -> Resource:
+        turn = TURN.get()
+        began = 0 if turn is None else turn.clock()
         try:
-            return _decode_object(body)
+            obj = _decode_object(body)
         except msgspec.DecodeError as error:
             raise DecodeError(f"the answer is no JSON object: {error}") from error
+        if turn is not None:
+            turn.decode_ns += turn.clock() - began
+        return obj
 
     @staticmethod
     def _page(body: bytes) -> "_Page":
