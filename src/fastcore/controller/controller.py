@@ -384,6 +384,7 @@ class Controller:
             self.flight.end(ended, request, context.number, *ending)
             if turn.held:
                 self._release(turn, story)
+            turn.release()
             TURN.set(None)
 
     def _wrote(self, turn: Turn, write: Written) -> None:

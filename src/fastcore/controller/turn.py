@@ -151,6 +151,11 @@ class Turn:
         if not self.ended:
             self._wrote(self, write)
 
+    def release(self) -> None:
+        """Let go of the workspace: what was begun during the turn, such as a connection, remembers the turn."""
+        del self.scope
+        self.held = []
+
     def hold(self, priority: int, cause: int, shown: "Shown") -> bool:
         """Keep an event of the turn's own key until the end of the turn; False if there are too many."""
         if len(self.held) >= _MOST_HELD:
