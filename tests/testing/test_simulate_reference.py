@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastcore.controller import CONFIG_MAP
+from fastcore.controller.leader import LeaderElection
+from fastcore.controller.shard import Sharding
 from fastcore.reference import WEBAPP
 from fastcore.testing.simulate import Schedule, SimulationFailed, Step, Write, create, edit, simulate
 from testing.mutants import BUGS, build_with
@@ -31,7 +34,23 @@ def test_the_reference_controller_passes_200_seeds() -> None:
 
 def test_workspaces_do_not_disturb_each_other() -> None:
     """Faults of one workspace, too, leave the other converged; one process serves both."""
-    simulate(world(workspaces=("blue", "red")), seeds=range(40))
+    report = simulate(world(workspaces=("blue", "red")), seeds=range(40))
+    assert sum(step.workspace != "" for outcome in report.outcomes for step in outcome.schedule.steps) > 10
+
+
+def led(name: str) -> dict[str, Any]:
+    return {"leader_election": LeaderElection(name="webapp", namespace="default", identity=name)}
+
+
+def shared(name: str) -> dict[str, Any]:
+    return {"sharding": Sharding(group="webapp", namespace="default", identity=name)}
+
+
+@pytest.mark.parametrize(("manager", "seeds"), [(led, 40), (shared, 20)], ids=["one leads", "all share the keys"])
+def test_two_replicas_lose_nothing(manager: Callable[[str], dict[str, Any]], seeds: int) -> None:
+    """Leases are lost, holders crash and freeze: the work is done nevertheless, and ends (LE-4, LE-6, LE-8)."""
+    report = simulate(world(replicas=2, manager=manager), seeds=range(seeds))
+    assert {outcome.violation for outcome in report.outcomes} == {None}
 
 
 @pytest.mark.parametrize("bug", sorted(BUGS.keys() - {LATE}))
@@ -54,7 +73,7 @@ def test_a_planted_bug_is_found_within_200_seeds_and_shrunk(bug: str) -> None:
 @pytest.mark.parametrize("narrow", NARROW.values(), ids=NARROW)
 def test_the_narrow_worlds_hold_for_the_reference_controller(narrow: dict[str, Any]) -> None:
     """What finds these bugs in the copies finds nothing in the original."""
-    simulate(world(**narrow), seeds=range(60), twice=0)
+    assert len(simulate(world(**narrow), seeds=range(60), twice=0).outcomes) == 60
 
 
 LAST = 14  # requests until the reference controller is done, and some more
@@ -68,7 +87,8 @@ def test_an_edit_in_the_middle_of_a_request_is_not_lost(request_number: int) -> 
         Step("write", at=1.0, write=create(WEBAPP, webapp("web", "1"))),
         Step("write", request=request_number, write=change),
     )
-    simulate(world(), schedule=Schedule(seed=0, steps=steps, order=(), latency=()))
+    (outcome,) = simulate(world(), schedule=Schedule(seed=0, steps=steps, order=(), latency=())).outcomes
+    assert outcome.violation is None
 
 
 @pytest.mark.parametrize("request_number", range(1, LAST))
@@ -80,7 +100,8 @@ def test_a_drift_in_the_middle_of_a_request_is_not_lost(request_number: int) -> 
         Step("write", at=5.0, write=drift),
         Step("write", request=request_number, write=drift),
     )
-    simulate(world(), schedule=Schedule(seed=0, steps=steps, order=(), latency=()))
+    (outcome,) = simulate(world(), schedule=Schedule(seed=0, steps=steps, order=(), latency=())).outcomes
+    assert outcome.violation is None
 
 
 def late(request_number: int) -> Schedule:
@@ -131,5 +152,7 @@ def test_one_seed_gives_one_run_in_every_process() -> None:
 @pytest.mark.timeout(1800)
 def test_the_reference_controller_passes_5000_more_seeds() -> None:
     """The nightly run goes further."""
-    simulate(world(), seeds=range(200, 5200))
+    assert len(simulate(world(), seeds=range(200, 5200)).outcomes) == 5000
     simulate(world(workspaces=("blue", "red")), seeds=range(40, 1000))
+    simulate(world(replicas=2, manager=led), seeds=range(40, 500))
+    simulate(world(replicas=2, manager=shared), seeds=range(20, 200))
