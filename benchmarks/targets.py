@@ -53,6 +53,11 @@ TARGETS = (
     Target("JSON patch made, one deep change", 1 / 50, "jsonpatch"),
     Target("queue add + get + done", 140, "ns"),
     Target("queue add + get + done", 1, "Go client-go"),
+    Target("object ingest, 6.6 KB", 50, "us"),
+    Target("watch event, 6.6 KB", 100, "us"),
+    Target("bytes an object, 6.6 KB", 8192, "bytes"),
+    Target("bytes an object, metadata only", 2560, "bytes"),
+    Target("collector pass, 50 k objects", 5, "ms"),
     # 5,000 writes and 20,000 watch events a second, so that the embedded server does not bound what is measured on it.
     Target("API server: create", 200_000, "ns"),
     Target("API server: watch event", 50_000, "ns"),

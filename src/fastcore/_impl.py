@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from fastcore._ext import diff as diff
     from fastcore._ext import envelope as envelope
     from fastcore._ext import fingerprint as fingerprint
+    from fastcore._ext import frozen as frozen
+    from fastcore._ext import intake as intake
     from fastcore._ext import keyed as keyed
     from fastcore._ext import loading as loading
     from fastcore._ext import lru as lru
+    from fastcore._ext import objects as objects
     from fastcore._ext import patch as patch
     from fastcore._ext import plan as plan
     from fastcore._ext import pool as pool
@@ -45,9 +48,12 @@ PRIMITIVES = frozenset(
         "diff",
         "envelope",
         "fingerprint",
+        "frozen",
+        "intake",
         "keyed",
         "loading",
         "lru",
+        "objects",
         "patch",
         "plan",
         "pool",

@@ -69,5 +69,9 @@ class PatchConflict(PatchError):
     """A three-way patch would overwrite what others have changed since the last one."""
 
 
+class ObjectError(FastcoreError, ValueError):
+    """An object store was given what is no Kubernetes object, or no JSON; the store is unchanged."""
+
+
 class ShutDown(FastcoreError):
     """The queue is shut down and holds no more keys."""
