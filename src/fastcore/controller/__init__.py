@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastcore.controller.context import ReconcileTimeout as ReconcileTimeout
     from fastcore.controller.controller import CacheSyncTimeout as CacheSyncTimeout
     from fastcore.controller.controller import Controller as Controller
+    from fastcore.controller.engagement import WorkspaceProvider as WorkspaceProvider
     from fastcore.controller.errors import AlreadyExistsError as AlreadyExistsError
     from fastcore.controller.errors import ApiError as ApiError
     from fastcore.controller.errors import ConflictError as ConflictError
@@ -57,8 +58,12 @@ if TYPE_CHECKING:
     from fastcore.controller.predicates import ResourceVersionChanged as ResourceVersionChanged
     from fastcore.controller.predicates import SpecOrMetadataChanged as SpecOrMetadataChanged
     from fastcore.controller.predicates import Where as Where
+    from fastcore.controller.providers import KubeconfigContexts as KubeconfigContexts
+    from fastcore.controller.providers import NamesInFile as NamesInFile
+    from fastcore.controller.providers import ObjectWorkspaces as ObjectWorkspaces
     from fastcore.controller.retry import retry_on_conflict as retry_on_conflict
     from fastcore.controller.shard import Sharding as Sharding
+    from fastcore.controller.shard_selector import ShardSelector as ShardSelector
     from fastcore.controller.workspace import Workspace as Workspace
     from fastcore.controller.workspace import Workspaces as Workspaces
 
@@ -89,6 +94,9 @@ _NAMES = {
     ),
     "retry": ("retry_on_conflict",),
     "shard": ("Sharding",),
+    "engagement": ("WorkspaceProvider",),
+    "providers": ("KubeconfigContexts", "NamesInFile", "ObjectWorkspaces"),
+    "shard_selector": ("ShardSelector",),
     "workspace": ("Workspace", "Workspaces"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
