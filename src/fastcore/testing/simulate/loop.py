@@ -64,7 +64,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._numbers = 0
         self._running = False
         self._closed = False
-        self._stopping = False
 
     # Time and callbacks
 
@@ -143,9 +142,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             task.add_done_callback(owner.ended, context=_NOBODY)
         return task
 
-    def get_task_factory(self) -> None:
-        """There is none."""
-
     # Processes
 
     def kill(self, owner: Owner) -> None:
@@ -194,10 +190,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
             self._running = False
         return main.result()
-
-    def run_forever(self) -> None:
-        """Not for a simulation: it has to end."""
-        raise RuntimeError("a virtual loop runs until something is done: use run_until_complete")
 
     def _step(self) -> None:
         if self.steps >= self.limit:
@@ -264,24 +256,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """No: what debugging adds reads real time."""
         return False
 
-    def set_debug(self, enabled: bool) -> None:
-        """Has no effect."""
-
     def close(self) -> None:
         """Forget everything; safe to call twice."""
         self._closed = True
         self._ready.clear()
         self._timers.clear()
-
-    def stop(self) -> None:
-        """Not for a simulation."""
-        raise RuntimeError("a virtual loop runs until something is done")
-
-    async def shutdown_asyncgens(self) -> None:
-        """There is nothing to do: generators are closed where they are dropped."""
-
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """There is none."""
 
     def run_in_executor(self, executor: Any, function: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:  # type: ignore[override]
         """Run the function at once, in place of a thread: as if the thread were infinitely fast."""
@@ -294,10 +273,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what went wrong where nobody was looking, for the report."""
-        self.failures.append(context)
-
-    def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """The same."""
         self.failures.append(context)
 
     def pending(self, owner: Owner) -> list[str]:
