@@ -195,3 +195,35 @@ def test_processor_time_is_told_where_prometheus_client_does_not() -> None:
 def test_peak_memory_is_left_out_where_nothing_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastcore.controller.metrics._peak_memory_bytes", lambda: None)
     assert "process_peak_resident_memory_bytes" not in samples(own_registry())
+
+
+def test_what_guards_reconciles_is_exported() -> None:
+    """A breaker has a series only while it is not closed: a workspace that is gone has none."""
+    registry = CollectorRegistry()
+    manager, controller = made(registry)
+    found = samples(registry)
+    for name in (
+        "fastcore_controller_own_events_total",
+        "fastcore_controller_concurrency_cuts_total",
+        "fastcore_controller_quarantines_total",
+        "fastcore_controller_field_fights_total",
+        "fastcore_controller_hot_loops_total",
+        "fastcore_controller_quarantined_keys",
+        "fastcore_controller_slowed_keys",
+    ):
+        assert found[name] == {SITE: 0.0}, name
+    assert found["fastcore_controller_concurrency_limit"] == {SITE: 7.0}
+    stages = {dict(labels)["stage"] for labels in found["fastcore_reconcile_cost_seconds_total"]}
+    assert stages == {"queue", "limiter", "server", "decode", "collector", "user"}
+    assert "fastcore_workspace_breaker_open" not in found
+    breakers = controller.guards.breakers
+    for _ in range(10):
+        permit = breakers.enter("blue")
+        assert permit is not None
+        assert not isinstance(permit, float)
+        permit.failure()
+    opened = samples(registry)["fastcore_workspace_breaker_open"]
+    assert opened == {(*SITE, ("workspace", "blue")): 1.0}
+    controller.guards.forget("blue")
+    assert "fastcore_workspace_breaker_open" not in samples(registry)
+    assert manager.controllers

@@ -175,6 +175,7 @@ async def test_what_a_late_task_writes_is_not_muted() -> None:
         await tasks[0]
         on.owned.show(deployment(3, 1))
         await until(lambda: len(calls) == 2)
+    assert on.controller.counters.own_events == 0
 
 
 OLD = {"metadata": {"resourceVersion": "1"}, "spec": {"a": 1, "items": [{"name": "x", "v": 1}], "plain": [1]}}
