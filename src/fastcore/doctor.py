@@ -16,7 +16,7 @@ DISTRIBUTION = "fastcore-k8s"
 NAMESAKE = "fastcore"
 
 # What the extra [controller] brings on every system.
-RUNTIME = ("aiohttp", "kubernetes", "msgspec", "rich")
+RUNTIME = ("aiohttp", "msgspec", "rich", "yaml")
 
 
 class Finding(NamedTuple):

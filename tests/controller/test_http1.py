@@ -1,6 +1,7 @@
 """The bytes of HTTP/1.1: what is accepted, wherever it is cut, and what is refused."""
 
 import gzip
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def test_header_names_are_in_lower_case_and_repeated_ones_joined():
 def test_an_answer_may_be_cut_anywhere(data, cuts):
     """However the bytes are split, the same answer comes out."""
     points = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    pieces = [data[a:b] for a, b in zip(points, points[1:], strict=False)]
+    pieces = [data[a:b] for a, b in pairwise(points)]
     whole, cut = parsed(data, ended=True), parsed(*pieces, ended=True)
     assert (cut.status, cut.headers, cut.take()) == (whole.status, whole.headers, whole.take())
     assert cut.keep_alive == whole.keep_alive
@@ -100,7 +101,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "clearly where it ends"),
         (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "clearly where it ends"),
         (HEAD + b"Content-Encoding: br\r\nContent-Length: 1\r\n\r\n", "'br', which was not asked for"),
-        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", "no complete gzip|is no gzip"),
+        (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", r"no complete gzip|is no gzip"),
         (HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 10**6), "more than the 1000 bytes"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "no length of a chunk"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", "no length of a chunk"),
@@ -118,7 +119,7 @@ def test_what_is_malformed_is_refused(data, message):
 
 @pytest.mark.parametrize("data", [b"", b"HTTP", SIZED[:-1], CHUNKED[:-3], GZIP[:-1], HEAD])
 def test_an_early_end_is_refused(data):
-    with pytest.raises(Malformed, match="no answer came|in the middle of the answer"):
+    with pytest.raises(Malformed, match=r"no answer came|in the middle of the answer"):
         parsed(data, ended=True)
 
 

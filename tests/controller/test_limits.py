@@ -1,18 +1,18 @@
 """The server's limits as the client keeps to them: sizes before sending, flow schemas counted, its own bucket."""
 
-# ruff: noqa: SIM117 - the client is made inside the server
-
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
 from controller.scripted import FakeSleep, ScriptedServer, answer, failure
-from fastcore.controller.client import Client
+from fastcore.controller.client import JSON_PATCH, Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import TooLargeError, TooManyRequestsError
 from fastcore.controller.flow import OTHER, Flow
+from fastcore.controller.flow_metrics import flow_families
 from fastcore.controller.limits import MAX_ANNOTATIONS, MAX_BODY, check_annotations, check_patch
-from fastcore.controller.model import NAMESPACE
+from fastcore.controller.model import CONFIG_MAP, NAMESPACE
 from fastcore.ratelimit import TokenBucket
 
 OK = answer(200, {})
@@ -42,6 +42,17 @@ def test_annotations_and_patches_have_limits():
         check_patch("ConfigMap", "x", 10_001)
 
 
+async def test_the_verbs_check_what_they_send():
+    """LI-5: nothing too large leaves the client."""
+    async with ScriptedServer([OK]) as server, Client(server.config) as client:
+        large = {"metadata": {"namespace": "x", "name": "y", "annotations": {"a": "x" * MAX_ANNOTATIONS}}}
+        with pytest.raises(TooLargeError):
+            await client.apply(CONFIG_MAP, large, field_manager="me")
+        with pytest.raises(TooLargeError):
+            await client.patch(CONFIG_MAP, "x", "y", [{"op": "test"}] * 10_001, patch_type=JSON_PATCH)
+    assert server.received == []
+
+
 async def test_a_413_of_the_server_is_the_same_error():
     """LI-5: limits that only the server knows."""
     async with ScriptedServer([failure(413, "RequestEntityTooLarge")]) as server, Client(server.config) as client:
@@ -59,6 +70,9 @@ async def test_flow_schemas_and_rejections_are_counted():
             await client.request("GET", "/x")
         assert client.flow.accepted == {("schema", "level"): 1}
         assert client.flow.rejected == {"level": 1, "": 1}
+        families = {family.name: family for family in flow_families([client])}
+        assert [s.value for s in families["fastcore_apf_requests"].samples] == [1]
+        assert [s.value for s in families["fastcore_apf_rejected"].samples] == [1, 1]
     assert sleep.waits == [32]
 
 
@@ -82,6 +96,9 @@ async def test_the_clients_own_limit_is_visible(clock):
         await client.scoped("/a").request("GET", "/x")
         await client.request("GET", "/x")
         waits = client.flow.waits["GET"]
+        families = {family.name: family for family in flow_families([client, client.scoped("/b")])}
+        samples = families["rest_client_rate_limiter_duration_seconds"].samples
+        assert [s.value for s in samples if s.name.endswith("_count")] == [4]
     assert sleep.waits == pytest.approx([0.1, 0.2])
     assert (sum(waits.counts), waits.sum) == (4, pytest.approx(0.3))
 
@@ -104,6 +121,9 @@ async def test_a_real_server_names_its_flow_schemas(kube_server):
     """LI-2, LI-3: requests and a running watch's beginning count for a priority level."""
     async with Client(await ClientConfig.load(kube_server.kubeconfig)) as client:
         await client.get(NAMESPACE, None, "default")
+        async with aclosing(client.watch("/api/v1/namespaces")) as lines:
+            await anext(lines)
+        assert sum(client.flow.accepted.values()) == 2
         (pair,) = client.flow.accepted
         assert all(len(uid) == 36 for uid in pair)
         assert not client.flow.rejected

@@ -1,12 +1,13 @@
 """The API of one server as Python calls: the verbs, on objects that are plain dicts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
 import msgspec
 
 from fastcore.controller.errors import DecodeError, GoneError, NotFoundError
+from fastcore.controller.limits import check_annotations, check_patch
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.requester import APPLY_PATCH, JSON, Params, Requester
 from fastcore.controller.retry import DEFAULT_RETRY, Retries, retry_on_conflict
@@ -42,6 +43,7 @@ class Client(Requester):
         timeout: default deadline of a request in seconds, > 0.
         retries: repeats of a request that the server asked to send later, >= 0.
         sleep: waits so many seconds (tests inject one).
+        limiter: taken from before each request; None, the default, leaves pacing to the server.
 
     Raises:
         ApiError: from every method, in its typed forms; ConfigError when credentials cannot be had.
@@ -173,6 +175,8 @@ class Client(Requester):
             observe: whether a reconcile's caches take the answer.
         """
         path = kind.path(namespace, name, subresource)
+        if patch_type == JSON_PATCH and isinstance(patch, Sequence):
+            check_patch(kind.kind, name, len(patch))
         answer = await self.request(
             "PATCH", path, params=_query(field_manager, dry_run), body=encode(patch), content_type=patch_type
         )
@@ -318,6 +322,7 @@ class Client(Requester):
     ) -> Resource:
         if "kind" not in obj:
             obj = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        check_annotations(kind.kind, obj)
         answer = await self.request(method, path, params=params, body=encode(obj), content_type=content_type)
         written = self._object(answer)
         if (turn := TURN.get()) is not None and not params.get("dryRun"):

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from fastcore.controller.counters import Histogram
+from fastcore.controller.flow_metrics import flow_families
 from fastcore.controller.guard_metrics import counter, gauge, guard_metrics
 from fastcore.controller.lease_metrics import leases
 
@@ -81,6 +82,8 @@ class RuntimeCollector(Collector):
         yield from _queues(controllers)
         yield from guard_metrics(controllers)
         yield self._requests()
+        clients = [w.client for manager in list(self.managers) for w in list(manager.workspaces.values())]
+        yield from flow_families(clients)
         yield self._caches()
         yield from leases(list(self.managers))
 
