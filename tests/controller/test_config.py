@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
 from fastcore.controller import credentials
 from fastcore.controller.client import Client
-from fastcore.controller.config import ClientConfig, ConfigError, contexts, tls_context
+from fastcore.controller.config import ClientConfig, ConfigError, Impersonation, contexts, tls_context
 from fastcore.controller.errors import ConnectionFailed, UnauthorizedError
 from fastcore.controller.model import NAMESPACE
 from fastcore.testing.plugin import need
@@ -227,6 +229,147 @@ async def test_in_a_pod(tmp_path, monkeypatch):
     assert await config.headers() == {"Authorization": "Bearer first"}, "it was just read"
     config._next_check = 0
     assert await config.headers() == {"Authorization": "Bearer second"}
+
+
+# --- What kubectl reads
+
+
+async def test_files_are_merged_as_kubectl_does(tmp_path):
+    """Of settings with one name the first file's count; each file's paths are relative to its own folder."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(name)
+    first = kubeconfig(tmp_path / "a", user={"tokenFile": "token"})
+    second = kubeconfig(tmp_path / "b", user={"tokenFile": "token"}, context={"namespace": "second"})
+    config = await ClientConfig.load(os.pathsep.join([first, second]))
+    assert (await config.headers(), config.namespace) == ({"Authorization": "Bearer a"}, "default")
+
+
+async def test_yaml_is_read_too_and_its_secrets_are_not_shown(tmp_path):
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(json.loads(Path(kubeconfig(tmp_path)).read_text())))
+    assert await (await ClientConfig.load(str(path))).headers() == {"Authorization": "Bearer secret"}
+    path.write_text("users:\n- token: 'secret\n")
+    with pytest.raises(ConfigError, match="is no YAML") as caught:
+        await ClientConfig.load(str(path))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ({"token": 5}, "token of user 'u' must be a string, not int"),
+        ({"client-certificate-data": "%"}, "client-certificate-data of user 'u' is no base64"),
+        ({"auth-provider": {"name": "gcp"}}, "use an exec plugin"),
+        ({"as-groups": ["x"]}, "impersonation needs a user"),
+        ({"as": "x", "as-groups": "y"}, "as-groups of user 'u' must be a list of strings"),
+        ({"tokenFile": "/nowhere"}, "the token cannot be read"),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1alpha1"}}, "v1alpha1"),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1"}}, "has no command"),
+        (
+            {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "nope-x", "installHint": "get it"}},
+            "there is no program 'nope-x'; get it",
+        ),
+        (
+            {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "x", "interactiveMode": "Always"}},
+            "a controller has no terminal",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_said(tmp_path, user, message):
+    with pytest.raises(ConfigError, match=message):
+        await ClientConfig.load(kubeconfig(tmp_path, user=user))
+
+
+def printing(folder, code, **settings):
+    """An exec plugin that runs `code`."""
+    script = folder / "printing.py"
+    script.write_text("import json, os, sys, time\n" + code)
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": sys.executable, "args": [str(script)]}
+    return {"exec": {**plugin, **settings}}
+
+
+async def test_a_plugin_is_told_its_environment_and_cluster(tmp_path):
+    code = """
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+token = f"{os.environ['MINE']} {info['spec']['cluster']['server']} {info['spec']['interactive']} {sys.stdin.read()}"
+print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}))
+"""
+    user = printing(tmp_path, code, env=[{"name": "MINE", "value": "x"}], provideClusterInfo=True)
+    config = await ClientConfig.load(kubeconfig(tmp_path, user=user))
+    assert await config.headers() == {"Authorization": "Bearer x http://127.0.0.1:1/base/ False "}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("print('no json')", "printed no ExecCredential"),
+        ("sys.exit('no luck')", "ended with status 1: no luck"),
+        ('print(\'{"kind": "ExecCredential", "apiVersion": "x"}\')', "printed apiVersion 'x'"),
+        ("time.sleep(60)", "took longer than 0.5 s"),
+    ],
+)
+async def test_a_plugin_that_gives_nothing_is_named(tmp_path, monkeypatch, code, message):
+    if "sleep" in code:
+        monkeypatch.setattr(credentials, "PLUGIN_S", 0.5)
+    with pytest.raises(ConfigError, match=message):
+        await ClientConfig.load(kubeconfig(tmp_path, user=printing(tmp_path, code)))
+
+
+async def test_impersonation_becomes_headers(tmp_path):
+    user = {"token": "t", "as": "jane", "as-uid": "7", "as-groups": ["a", "b"], "as-user-extra": {"a/b": ["x", "y"]}}
+    config = await ClientConfig.load(kubeconfig(tmp_path, user=user))
+    assert await config.headers() == {
+        "Authorization": "Bearer t",
+        "Impersonate-User": "jane",
+        "Impersonate-Uid": "7",
+        "Impersonate-Group": ("a", "b"),
+        "Impersonate-Extra-a%2Fb": ("x", "y"),
+    }
+    other = await ClientConfig.load(kubeconfig(tmp_path, user=user), impersonate=Impersonation("joe"))
+    assert (await other.headers())["Impersonate-User"] == "joe"
+
+
+async def test_a_client_certificate_leaves_no_file_behind(tmp_path, monkeypatch):
+    certificate, key = self_signed(tmp_path)
+    data = {
+        "client-certificate-data": base64.b64encode(certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(key.read_bytes()).decode(),
+    }
+    left = tmp_path / "left"
+    left.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(left))
+    path = kubeconfig(tmp_path, user=data, cluster={"server": "https://127.0.0.1:1"})
+    assert (await ClientConfig.load(path)).ssl_context is not None
+    assert list(left.iterdir()) == []
+
+
+async def test_a_certificate_file_that_rotates_makes_a_new_context(tmp_path):
+    certificate, key = self_signed(tmp_path)
+    user = {"client-certificate": str(certificate), "client-key": str(key)}
+    config = await ClientConfig.load(kubeconfig(tmp_path, user=user, cluster={"server": "https://127.0.0.1:1"}))
+    before = config.ssl_context
+    config._next_check = 0
+    await config.headers()
+    assert config.ssl_context is before
+    self_signed(tmp_path, "other.test")
+    config._next_check = 0
+    await config.headers()
+    assert config.ssl_context is not before
+
+
+@pytest.mark.kube
+async def test_a_real_server_sees_who_is_impersonated(kube_server):
+    """Several groups and extras arrive as they are."""
+    who = Impersonation("jane", groups=("dev", "system:masters"), extra={"fastcore.dev/Why": ("a", "b")})
+    config = await ClientConfig.load(kube_server.kubeconfig, impersonate=who)
+    async with Client(config) as client:
+        body = b'{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}'
+        answer = await client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
+    info = json.loads(answer)["status"]["userInfo"]
+    assert info["username"] == "jane"
+    assert {"dev", "system:masters"} <= set(info["groups"])
+    assert info["extra"] == {"fastcore.dev/why": ["a", "b"]}
 
 
 # --- TLS
