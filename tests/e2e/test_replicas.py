@@ -169,6 +169,7 @@ async def test_a_killed_leader_is_followed_and_nothing_is_lost_or_done_twice(kub
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_a_storm_of_two_thousand_survives_a_killed_leader(kubeconfig: str, tmp_path: Path) -> None:
     """LE-3."""
     writers = await storm(kubeconfig, tmp_path, 2000)
