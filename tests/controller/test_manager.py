@@ -368,3 +368,16 @@ async def test_resyncs_show_every_object_again_without_a_request() -> None:
             await until(lambda: len(seen) >= 2)
             assert time.monotonic() - start > 0.5
         assert api.lists(MAPS) == 1
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_streams_are_asked_for_unless_told_otherwise(streaming: bool) -> None:
+    """RF-2."""
+    async with Api() as api:
+        api.objects[MAPS] = [config_map("a", 1)]
+        reconcile, seen = collector()
+        manager = Manager(api.server.config, streaming=streaming)
+        ControllerBuilder(manager, "maps").for_(CONFIG_MAP).with_options(FAST).complete(reconcile)
+        async with running(manager):
+            await until(lambda: len(seen) == 1)
+        assert any("sendInitialEvents" in r.query for r in api.server.received) == streaming

@@ -116,7 +116,9 @@ async def test_a_cut_of_the_shared_watch_is_survived_by_all():
         await client.scoped("/clusters/red").delete(CONFIG_MAP, "default", "ghost")
         await client.scoped("/clusters/blue").create(CONFIG_MAP, config_map("new"))
         server.compact()
-        await until(lambda: names_of(informers["red"]) == [] and names_of(informers["blue"]) == ["new"])
+        await until(lambda: names_of(informers["blue"]) == ["new"])
+        await until(lambda: names_of(informers["red"]) == [])
+        assert informers["red"].stats().watches == informers["blue"].stats().watches > 1
 
 
 async def test_a_removed_workspace_hears_nothing_and_the_last_one_ends_the_watch():

@@ -60,6 +60,7 @@ class Manager:
         sharding: all replicas work, each on keys of its own; instead of `leader_election`.
         resync: seconds, >= 1, after which every cached object is shown to its controllers again, without a request
             (IN-5); None is never.
+        streaming: informers start with a stream where the server has it, instead of lists (RF-2).
         registry: a prometheus registry to export to; None is one of its own, with metrics of the process. Managers
             may share one.
         handle_signals: stop at SIGTERM and SIGINT, where `run` is called in the main thread; a second signal then has
@@ -95,6 +96,7 @@ class Manager:
         leader_election: bool | LeaderElection | None = None,
         sharding: Sharding | None = None,
         resync: float | None = RESYNC_S,
+        streaming: bool = True,
         registry: "CollectorRegistry | None" = None,
         handle_signals: bool = True,
     ) -> None:
@@ -109,6 +111,7 @@ class Manager:
         elif workspaces is not None:
             self._wanted = list(workspaces)
         self._resync = resync
+        self._streaming = streaming
         self._registry = registry
         self._handle_signals = handle_signals
         self._sources: Sources | None = None
@@ -198,7 +201,7 @@ class Manager:
                 await self.server.start()
                 stack.push_async_callback(self.server.stop)
             await self._stand(stack)
-            sources = Sources(self._resync)
+            sources = Sources(self._resync, streaming=self._streaming)
             engagements = Engagements(self.controllers.values(), sources, self.availability.fenced, self.workspaces)
             stack.push_async_callback(engagements.close)
             engagements.connect()
