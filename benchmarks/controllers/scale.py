@@ -251,6 +251,7 @@ def draw(points: list[Point], target: Path) -> None:
         axes.set_xlabel("WebApps")
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(TEXT)
     right.set_yscale("log")
     left.legend(frameon=False)
     figure.tight_layout()
