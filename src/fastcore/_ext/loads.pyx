@@ -16,7 +16,7 @@ from fastcore._ext.ring cimport FREE, ROOTS, Table, table_close, table_open
 from fastcore._ext.slots cimport (
     Gone, Load, QUIET, find, finish, hash_of, key_at, live, no_items, trash_for
 )
-from fastcore._ext.tags cimport covers
+from fastcore._ext.tags cimport FREE_THREADED, covers
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -80,7 +80,7 @@ cdef class Loads(Slots):
         cdef uint64_t now = 0
         cdef list trash = []
         cdef Py_ssize_t removed = 0
-        cdef object slots = None
+        cdef object slots = None, slot = None
         if not isinstance(tag, str):
             raise TypeError(f"tag must be str, got {type(tag).__name__}")
         tag = str.__str__(tag)
@@ -94,7 +94,10 @@ cdef class Loads(Slots):
             if self.tagged:
                 slots = self.tags.slots.get(tag)
             while slots:
-                self.discard(slots.pop(), trash, "explicit")
+                slot = slots.pop()
+                if FREE_THREADED:
+                    self.tags.limbo.append(slot)    # or its drop might leave the section, as `tags.pyx` says
+                self.discard(slot, trash, "explicit")
                 removed += 1
             self.counters.removals += removed
             self.changes += removed

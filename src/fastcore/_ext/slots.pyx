@@ -348,6 +348,7 @@ cdef class Slots:
         with cython.critical_section(self):
             if self.tags is None:
                 self.tags = tags
+            self.tags.tidy()
             self.tagged = True
         return 0
 

@@ -2,12 +2,26 @@
 from libc.stdint cimport uint32_t
 
 
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define FASTCORE_FREE_THREADED 1
+    #else
+    #define FASTCORE_FREE_THREADED 0
+    #endif
+    """
+    bint FREE_THREADED "FASTCORE_FREE_THREADED"
+
+
 cdef class Tags:
     cdef dict slots         # tag -> the set of slots whose entries carry it
     cdef dict tags          # slot -> its tags, a tuple
+    cdef list numbers       # without a GIL: the one integer that stands for each slot
+    cdef list limbo         # without a GIL: what was removed, and tags whose sets were emptied
 
     cdef int attach(self, uint32_t slot, tuple tags, list fresh) except -1
     cdef void remove(self, uint32_t slot) noexcept
+    cdef int tidy(self) except -1
     cdef int check(self) except -1
 
 
