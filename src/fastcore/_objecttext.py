@@ -69,9 +69,14 @@ def plain_value(value: Any) -> Any:
     """A value of an index as a type whose comparisons run no user code."""
     if value is None or isinstance(value, bool):
         return value
-    for kind in (str, int, float, bytes):
-        if isinstance(value, kind):
-            return value if type(value) is kind else kind.__new__(kind, kind.__str__(value) if kind is str else value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, bytes):
+        return bytes.__bytes__(value)
     if isinstance(value, tuple):
         return tuple(plain_value(item) for item in value)
     raise TypeError(f"objects are found by str, int, float, bool, bytes, None and tuples of them, not {value!r}")

@@ -2,7 +2,7 @@
 
 A document is what JSON can say: dict with str keys, list, str, int, float, bool and None. `plain` turns subclasses,
 other mappings and tuples into the plain type that they stand for, so everything after it deals with exact types, and
-with subclasses of dict and list that are read as these are (`is_dict`, `is_list`), such as the views of an object store.
+with subclasses of dict and list that are read as these are (`is_dict`, `is_list`), as the views of object stores are.
 
 User code can run in `plain` (a mapping's own methods) and in the look-up of a key that is a str subclass. So every
 walk holds references to what it reads, re-checks sizes as `for ... in dict.items()` does, and keeps no C pointer

@@ -7,9 +7,9 @@ User code can run in `thaw`, as document.pxd says. The decoder reads bytes, whic
 from cpython.dict cimport PyDict_SetItem
 from cpython.list cimport PyList_Append
 
-from fastcore._ext.document cimport copied, is_plain
+from fastcore._ext.document cimport copied
 from fastcore._ext.jsonscan cimport (
-    Place, Scan, complain, next_byte, pass_space, pass_string, scan_end, scan_over, scan_value, text_of,
+    Place, Scan, complain, pass_space, pass_string, scan_end, scan_over, scan_value, text_of,
 )
 
 cdef extern from "Python.h":

@@ -127,7 +127,7 @@ api_version="", kind="", hot=256)
     Example:
         >>> from fastcore.objects import ObjectStore
         >>> store = ObjectStore()
-        >>> changes = store.apply(("ADDED", b'{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"replicas": 3}}'))
+        >>> changes = store.put({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"replicas": 3}})
         >>> store.path("shop/web", "spec.replicas")
         3
         >>> store.get("shop/web")["metadata"]["name"]

@@ -28,7 +28,7 @@ class FrozenDict(dict[str, Any]):
     def __delitem__(self, key: Any) -> None:
         refuse(self)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
         refuse(self)
 
     def clear(self) -> None:
@@ -75,10 +75,10 @@ class FrozenList(list[Any]):
     def __delitem__(self, i: Any) -> None:
         refuse(self)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         refuse(self)
 
-    def __imul__(self, count: Any) -> Any:
+    def __imul__(self, count: Any) -> Any:  # type: ignore[misc]
         refuse(self)
 
     def append(self, *args: Any) -> None:
