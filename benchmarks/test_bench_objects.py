@@ -22,7 +22,7 @@ def pod(i: int, version: int = 1) -> bytes:
     document = {
         "metadata": {
             "name": f"web-{i}", "namespace": f"team-{i % 20}", "uid": f"uid-{i}", "resourceVersion": f"{version}{i}",
-            "labels": {"app": "web", "number": str(i)}, "annotations": {"note": "x" * 300},
+            "labels": {"app": "web", "number": str(i)}, "annotations": {"note": "x" * 670},
             "ownerReferences": [{"kind": "ReplicaSet", "name": f"web-{i // 3}", "uid": f"set-{i // 3}"}],
             "managedFields": [{"manager": "kubelet", "fieldsV1": {f"f:field-{n}": {} for n in range(110)}}],
         },
