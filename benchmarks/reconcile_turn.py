@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 from fastcore.controller.context import Scope
-from fastcore.controller.controller import Controller, Watch
-from fastcore.controller.handlers import itself
+from fastcore.controller.controller import Controller
+from fastcore.controller.handlers import Watch, itself
 from fastcore.controller.model import CONFIG_MAP, Request
 from fastcore.controller.options import Options
 from fastcore.controller.predicates import Predicate

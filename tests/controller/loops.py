@@ -9,9 +9,10 @@ from typing import Any
 
 from fastcore.clock import Surroundings, surrounded
 from fastcore.controller.context import Scope
-from fastcore.controller.controller import Controller, Reconciler, Watch
-from fastcore.controller.handlers import itself, owner_of
+from fastcore.controller.controller import Controller
+from fastcore.controller.handlers import Watch, itself, owner_of
 from fastcore.controller.informer import InformerStats
+from fastcore.controller.invocation import Reconciler
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind, Request, key_of
 from fastcore.controller.options import Options
 from fastcore.controller.predicates import Predicate

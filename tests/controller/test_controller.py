@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from fastcore.controller.context import Context, ReconcileTimeout, Scope
-from fastcore.controller.controller import CacheSyncTimeout, Controller, Reconciler, Watch
+from fastcore.controller.controller import CacheSyncTimeout, Controller
 from fastcore.controller.counters import RECONCILE_BUCKETS, Histogram
 from fastcore.controller.errors import NotFoundError
-from fastcore.controller.handlers import itself
+from fastcore.controller.handlers import Watch, itself
+from fastcore.controller.invocation import Reconciler
 from fastcore.controller.model import CONFIG_MAP, SECRET, Request, Result, TerminalError
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.predicates import Predicate

@@ -8,8 +8,7 @@ import pytest
 from controller.scripted import until
 from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
-from fastcore.controller.controller import Watch
-from fastcore.controller.handlers import itself
+from fastcore.controller.handlers import Watch, itself
 from fastcore.controller.model import CONFIG_MAP, NAMESPACE
 from fastcore.controller.predicates import Predicate
 from fastcore.controller.sources import Sources

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from fastcore.controller.controller import Controller, Reconciler, Watch
-from fastcore.controller.handlers import Mapper, itself, owner_of
+from fastcore.controller.controller import Controller
+from fastcore.controller.handlers import Mapper, Watch, itself, owner_of
+from fastcore.controller.invocation import Reconciler
 from fastcore.controller.model import Kind
 from fastcore.controller.options import Options
 from fastcore.controller.predicates import Predicate, SpecOrMetadataChanged

@@ -6,67 +6,36 @@ or dropped.
 """
 
 import asyncio
-import inspect
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import copy_context
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from time import monotonic_ns
-from typing import Any, NamedTuple
 
-from fastcore.clock import NS_PER_S, own_clock
+from fastcore.clock import own_clock
 from fastcore.controller import observing
 from fastcore.controller.concurrency import Pace
-from fastcore.controller.context import Context, ReconcileTimeout, Scope
+from fastcore.controller.context import Scope
 from fastcore.controller.counters import ReconcileCounters
-from fastcore.controller.endings import CANCELLED, failed, succeeded
-from fastcore.controller.guards import Guards, Hold
-from fastcore.controller.handlers import EVENTS, Mapper, Shown, WatchHandler
+from fastcore.controller.guards import Guards
+from fastcore.controller.handlers import EVENTS, Shown, Watch, WatchHandler
 from fastcore.controller.history import History, Story
+from fastcore.controller.invocation import Invocation, Reconciler
 from fastcore.controller.ledger import Ledger, collector_watch
-from fastcore.controller.model import Kind, Request, Result, key_of
+from fastcore.controller.model import Kind, Request, key_of
 from fastcore.controller.options import Options, default_limiter
-from fastcore.controller.predicates import Predicate
+from fastcore.controller.processing import process
 from fastcore.controller.recorder import FlightRecorder
-from fastcore.controller.shard_selector import ShardSelector
-from fastcore.controller.threads import DaemonThreads
-from fastcore.controller.tracing import span
-from fastcore.controller.turn import TURN, Turn, Written
+from fastcore.controller.turn import Turn, Written
 from fastcore.errors import FastcoreError, ShutDown
 from fastcore.queue import WorkQueue
 
 log = logging.getLogger("fastcore.controller")
 
-Reconciler = Callable[[Context, Request], Awaitable[Result | None] | Result | None]
-
-_numbers = itertools.count(1)
-_NOTHING = Result()
 _SLICE = 500  # objects that are shown before other tasks have a turn
 
 
 class CacheSyncTimeout(FastcoreError, TimeoutError):
     """The first lists of a controller did not come within `Options.cache_sync_timeout` (CT-7)."""
-
-
-class Watch(NamedTuple):
-    """A kind that a controller watches, and what its events mean.
-
-    Args:
-        kind: the kind.
-        mapper: which primary objects an object concerns.
-        predicate: which events count.
-        label_selector: restricts what is watched and cached; None is everything.
-        field_selector: likewise.
-        shard_selector: restricts both to a part.
-    """
-
-    kind: Kind
-    mapper: Mapper
-    predicate: Predicate
-    label_selector: str | None = None
-    field_selector: str | None = None
-    shard_selector: ShardSelector | None = None
 
 
 class Controller:
@@ -90,6 +59,9 @@ class Controller:
         flight: what happened of late.
         owns: says whether a key is this replica's; None if they all are.
         left_behind: a reconcile may still be running in a thread although `stop` has returned.
+        parting: a workspace has been taken away, so that keys of none are no surprise.
+        invocation: how the reconciler is called.
+        watched: the names of the watched kinds, as `cause_names` takes them.
 
     Thread safety: belongs to the manager's event loop; any thread may call `queue.add`.
     """
@@ -113,16 +85,14 @@ class Controller:
         self.flight = FlightRecorder(options.flight_bytes)
         self.owns: Callable[[Request], bool] | None = None
         self.left_behind = False
-        self._reconciler = reconciler
-        self._is_async = _is_coroutine_function(reconciler)
-        self._watched = tuple(watch.kind.kind for watch in watches)
+        self.parting = False
+        self.invocation = Invocation(name, reconciler, options, self.counters)
+        self.watched = tuple(watch.kind.kind for watch in watches)
         self._scopes: dict[str, Scope] = {}
         self._partings: list[asyncio.Event] = []  # set when a reconcile ends
-        self._parting = False  # a workspace has been taken away: keys of none are no surprise
         self._causes: dict[Request, int] = {}
         self._running: dict[Request, Turn] = {}
         self._workers: list[asyncio.Task[None]] = []
-        self._threads: DaemonThreads | None = None
         self._stopping = False
 
     def enqueue(self, request: Request, priority: int = 0, cause: int = 0, shown: Shown | None = None) -> None:
@@ -179,7 +149,7 @@ class Controller:
     def pending_causes(self, request: Request) -> tuple[int, tuple[str, ...]] | None:
         """What will be the causes of the next reconcile of `request`, as `cause_names` takes them; None if nothing."""
         mask = self._causes.get(request)
-        return None if mask is None else (mask, self._watched)
+        return None if mask is None else (mask, self.watched)
 
     def connect(self, scopes: Mapping[str, Scope]) -> None:
         """Work in these workspaces; before the informers start, so that no event is missed."""
@@ -197,7 +167,7 @@ class Controller:
         scope = self._scopes.pop(workspace, None)
         if scope is None:
             return
-        self._parting = True
+        self.parting = True
         keys = {Request(workspace, *key_of(obj)) for obj in scope.informers[self.kind].list()}
         keys.update(request for request in self._causes if request.workspace == workspace)
         keys.update(self.history.of(workspace))
@@ -205,7 +175,7 @@ class Controller:
         for request in keys:
             self.queue.forget(request)
             if self.queue.state(request) is not None:
-                self.queue.add(request)  # delays end, and `_process` drops it
+                self.queue.add(request)  # delays end, and `process` drops it
         for request in [request for request in self._causes if request.workspace == workspace]:
             del self._causes[request]
         self.guards.forget(workspace)
@@ -248,8 +218,7 @@ class Controller:
         await self._wait_synced()
         if self._stopping:
             return
-        if not self._is_async:
-            self._threads = DaemonThreads(self.options.max_concurrent_reconciles, f"reconcile-{self.name}")
+        self.invocation.open()
         self._workers = [
             asyncio.create_task(self._work(), name=f"{self.name}-worker-{i}")
             for i in range(self.options.max_concurrent_reconciles)
@@ -279,19 +248,20 @@ class Controller:
         if self._workers:
             await asyncio.wait(self._workers, timeout=self.options.shutdown_grace if grace is None else grace)
         cut = sorted(self._running)
-        fate = "is cancelled" if self._is_async else "is left behind in its thread, which ends with the process"
+        fate = (
+            "is cancelled" if self.invocation.is_async else "is left behind in its thread, which ends with the process"
+        )
         for request in cut:
             log.warning("controller %s: the reconcile of %s did not end in time and %s", self.name, request, fate)
         await self._end_workers()
-        self.left_behind = bool(cut) and not self._is_async
+        self.left_behind = bool(cut) and not self.invocation.is_async
         return cut
 
     async def _end_workers(self) -> None:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+        self.invocation.close()
 
     async def _wait_synced(self) -> None:
         informers = [informer for scope in self._scopes.values() for informer in scope.informers.values()]
@@ -314,83 +284,36 @@ class Controller:
             else:
                 try:
                     if not self._stopping:
-                        await self._process(request)
+                        await process(self, request)
                 finally:
                     queue.done(request)
             finally:
                 pace.leave()
 
-    async def _process(self, request: Request) -> None:
-        scope = self._scopes.get(request.workspace)
-        if scope is None:
-            self._causes.pop(request, None)
-            self.queue.forget(request)
-            level = logging.DEBUG if self._parting else logging.ERROR
-            log.log(level, "controller %s: %s is in no workspace of this manager: dropped", self.name, request)
-            return
-        await self.guards.before(request, scope)
-        if self.owns is not None and not self.owns(request):  # asked last: from here to `_running` nothing waits
-            self._causes.pop(request, None)
-            self.queue.forget(request)
-            return
-        now = self.clock()
-        permit = self.guards.enter(request, scope, now)
-        if isinstance(permit, Hold):
-            self.flight.held(now, request, *permit)
-            self.queue.add_after(request, permit.seconds)
-            return
-        self.guards.detector.begin(request)
-        turn = Turn(request, scope, self.clock, self.pace, self.flight, self._wrote)
-        started, counters, story = turn.started, self.counters, self.history.story(request)
-        timeout = self.options.reconcile_timeout
-        context = Context(
-            scope,
-            request,
-            controller=self.name,
-            number=next(_numbers),
-            causes=self._causes.pop(request, 0),
-            watched=self._watched,
-            deadline=None if timeout is None else started / NS_PER_S + timeout,
-            clock=self.clock,
-            loop=asyncio.get_running_loop(),
-        )
-        self.flight.start(started, request, context.number, context.cause_mask)
-        counters.active_workers += 1
-        story.started_ns = started
-        story.reconciles += 1
-        self._running[request] = turn
-        TURN.set(turn)
-        ending = CANCELLED
-        try:
-            ending = succeeded(self, request, await self._reconcile(context, request, timeout))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            ending = failed(self, context, turn, error)  # what the reconciler awaited was cancelled: its own failure
-        except Exception as error:
-            ending = failed(self, context, turn, error)
-        finally:
-            ended = self.clock()
-            del self._running[request]
-            for parting in self._partings:
-                parting.set()
-            turn.ended = True
-            counters.active_workers -= 1
-            counters.time.observe((ended - started) / NS_PER_S)
-            self.ledger.close(turn, ended - started)
-            self.guards.leave(permit, turn, ended)
-            story.end(ended, *ending[:2])
-            self.flight.end(ended, request, context.number, *ending)
-            if turn.held:
-                self._release(turn, story)
-            turn.release()
-            TURN.set(None)
-
-    def _wrote(self, turn: Turn, write: Written) -> None:
+    def wrote(self, turn: Turn, write: Written) -> None:
+        """Take the answer to a write of `turn`."""
         observing.take(turn, write, self.guards.detector, mute=self.options.mute_own_events)
 
-    def _release(self, turn: Turn, story: Story) -> None:
+    def drop(self, request: Request) -> None:
+        """A key that was taken is not ours: forget what led to it."""
+        self._causes.pop(request, None)
+        self.queue.forget(request)
+
+    def begin(self, turn: Turn) -> int:
+        """A reconcile begins: events of its key are held from now on. Returns what caused it."""
+        self.counters.active_workers += 1
+        self._running[turn.request] = turn
+        return self._causes.pop(turn.request, 0)
+
+    def end(self, turn: Turn) -> None:
+        """A reconcile has ended, in whatever way."""
+        del self._running[turn.request]
+        for parting in self._partings:
+            parting.set()
+        turn.ended = True
+        self.counters.active_workers -= 1
+
+    def release(self, turn: Turn, story: Story) -> None:
         """Queue what came for the key while it was reconciled, but for what the reconcile itself brought about."""
         for held in turn.held:
             if turn.is_own(held.shown):
@@ -398,61 +321,3 @@ class Controller:
                 story.suppressed += 1
             else:
                 self._queue(turn.request, held.priority, held.cause, held.shown.versions()[1])
-
-    async def _reconcile(self, context: Context, request: Request, timeout: float | None) -> Result:
-        result: Any
-        with span(self.options.tracer, self.name, request):
-            if not self._is_async:
-                result = await self._in_thread(context, request, timeout)
-            elif timeout is None:
-                result = await self._reconciler(context, request)  # type: ignore[misc]
-            else:
-                try:
-                    async with asyncio.timeout(timeout) as limit:
-                        result = await self._reconciler(context, request)  # type: ignore[misc]
-                except TimeoutError as error:
-                    if limit.expired():
-                        raise ReconcileTimeout(f"the reconcile of {request} took longer than {timeout} s") from error
-                    raise
-        if result is None:
-            return _NOTHING
-        if not isinstance(result, Result):
-            if inspect.iscoroutine(result):
-                result.close()
-            raise TypeError(f"a reconciler returns a Result or None, not {result!r}")
-        return result
-
-    async def _in_thread(self, context: Context, request: Request, timeout: float | None) -> Any:
-        """Call a plain reconciler. Its key and its worker are taken until it returns: nothing can stop a thread."""
-        loop = asyncio.get_running_loop()
-        call = copy_context().run
-        future = loop.run_in_executor(self._threads, call, self._call, context, request)
-        if timeout is None or (await asyncio.wait([future], timeout=timeout))[0]:
-            return await future
-        log.warning(
-            "controller %s: the reconcile of %s still runs after %s s; its thread cannot be stopped, so the key waits "
-            "for it: call ctx.check_deadline() in long reconcilers",
-            self.name, request, timeout,
-        )  # fmt: skip
-        try:
-            result = await future
-        except ReconcileTimeout:
-            raise  # counted like all of its kind
-        except Exception:
-            self.counters.timeouts += 1
-            raise
-        self.counters.timeouts += 1
-        return result
-
-    def _call(self, context: Context, request: Request) -> Any:
-        """The plain reconciler. No future can hold a StopIteration: whoever awaits it would wait for ever."""
-        try:
-            return self._reconciler(context, request)
-        except StopIteration as error:
-            raise RuntimeError("the reconciler raised StopIteration") from error
-
-
-def _is_coroutine_function(reconciler: Any) -> bool:
-    return inspect.iscoroutinefunction(reconciler) or inspect.iscoroutinefunction(
-        getattr(reconciler, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
-    )

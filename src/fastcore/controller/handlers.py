@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fastcore.controller.model import Kind, Request, key_of
 from fastcore.controller.predicates import Predicate
+from fastcore.controller.shard_selector import ShardSelector
 
 log = logging.getLogger("fastcore.controller")
 
@@ -18,6 +19,26 @@ Mapper = Callable[[Object], Iterable[Request | tuple[str, str]]]
 
 EVENTS = ("created", "updated", "deleted", "generic")
 CREATED, UPDATED, DELETED, GENERIC = range(len(EVENTS))
+
+
+class Watch(NamedTuple):
+    """A kind that a controller watches, and what its events mean.
+
+    Args:
+        kind: the kind.
+        mapper: which primary objects an object concerns.
+        predicate: which events count.
+        label_selector: restricts what is watched and cached; None is everything.
+        field_selector: likewise.
+        shard_selector: restricts both to a part.
+    """
+
+    kind: Kind
+    mapper: Mapper
+    predicate: Predicate
+    label_selector: str | None = None
+    field_selector: str | None = None
+    shard_selector: ShardSelector | None = None
 
 
 class Shown(NamedTuple):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, NamedTuple
 
-from fastcore.controller.controller import Watch
+from fastcore.controller.handlers import Watch
 from fastcore.controller.informer import Feed, Informer, Mirror
 from fastcore.controller.model import Kind
 from fastcore.controller.shard_selector import ShardSelector

@@ -88,7 +88,8 @@ class Process(Owner):
 
     def _watched(self, controller: Controller) -> None:
         """Have each reconcile tell when it begins and ends."""
-        reconcile = controller._reconciler
+        invocation = controller.invocation
+        reconcile = invocation.reconciler
         name = controller.name
 
         def begin(request: Request) -> None:
@@ -114,7 +115,7 @@ class Process(Owner):
             finally:
                 self._busy.discard((name, request))
 
-        controller._reconciler = waiting if controller._is_async else plain
+        invocation.reconciler = waiting if invocation.is_async else plain
 
 
 class _Manager(Manager):
