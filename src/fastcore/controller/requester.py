@@ -5,6 +5,7 @@ import platform
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -231,10 +232,13 @@ class Requester:
     def _target(self, path: str, params: Params | None) -> str:
         if not params:
             return self.prefix + path
-        query = urlencode(
-            {k: "true" if v is True else v for k, v in params.items() if v is not None and v is not False}
-        )
+        query = _query(tuple(params.items()))
         return f"{self.prefix}{path}?{query}" if query else self.prefix + path
+
+
+@lru_cache(256)  # all writes of one field manager have the same
+def _query(params: tuple[tuple[str, str | int | bool | None], ...]) -> str:
+    return urlencode({k: "true" if v is True else v for k, v in params if v is not None and v is not False})
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
