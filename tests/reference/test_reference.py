@@ -110,7 +110,9 @@ async def test_the_same_drift_is_repaired_every_time(load: Load) -> None:
     async with world(await load()) as w:
         await w.create("web")
         await w.synced("web")
-        for _ in range(3):
+        for n in range(3):
+            await w.quiet()
+            await w.patch(WEBAPP, "web", {"metadata": {"annotations": {"looked-at": str(n)}}})  # nothing to do: settled
             await w.quiet()
             await w.patch(DEPLOYMENT, "web", {"spec": {"replicas": 9}})
 
