@@ -48,6 +48,13 @@ class Twins(RuleBasedStateMachine):
         self.both("forget", key)
         self.both("retries", key)
 
+    @rule(group=st.integers(0, 3))
+    def discard(self, group: int) -> None:
+        self.both("discard", group)
+        for key in range(13):
+            self.both("state", key)
+            self.both("retries", key)
+
     @rule()
     def get(self) -> None:
         self.both("get", 0)

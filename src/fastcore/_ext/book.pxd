@@ -63,6 +63,7 @@ cdef class Book:
     cdef int hand_on(self) except -1
     cdef bint idle(self) noexcept
     cdef int close(self, list gone) except -1
+    cdef Py_ssize_t discard(self, Party* party, list keys) except -1
     cdef int read(self, int64_t now, Figures* figures, dict depths) except -1
     cdef int tell(self, object key, int64_t now, Facts* facts) except -1
 
@@ -71,6 +72,7 @@ cdef class Book:
     cdef int same(self, Entry* entry, object key) except -1
     cdef int fit(self) except -1
     cdef PyObject* drop(self, Entry* entry) noexcept
+    cdef void withdraw(self, Entry* entry) noexcept
     cdef void abandon(self) noexcept
     cdef int64_t advance(self, int64_t now) except? -1
     cdef int expire(self) except -1

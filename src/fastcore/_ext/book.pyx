@@ -15,7 +15,8 @@ it tells the crowd whom to wake.
 User code runs in a key's `__hash__`, and in `__eq__` during `search`, which opens an operation before anything has
 changed. Other threads may come in while it does. What `search` finds is true when it returns, and from there to the end
 of the operation nothing compares, drops a reference or allocates a container. Only then are consumers signalled, which
-allocates, so that the collector may run.
+allocates, so that the collector may run. References to keys that leave are handed over to the queue, which drops them
+after the section: without a GIL, dropping one that another thread has made may suspend the section.
 
 The collector may empty the list of keys while it breaks a cycle through the queue; operations look at that first. There
 is no tp_clear for the same reason: that list breaks all cycles by itself.
@@ -56,6 +57,18 @@ cdef extern from *:
 
 cdef enum:
     CHANGED = 2         # an answer of `same`
+
+
+cdef int reserve(list items, Py_ssize_t n) except -1:
+    """Fill an empty list with `n` times None. Allocates nothing that the collector tracks."""
+    while PyList_GET_SIZE(<PyObject*>items) < n:
+        PyList_Append(items, None)
+    return 0
+
+
+cdef void hand_over(list items, Py_ssize_t i, PyObject* item) noexcept:
+    """Put `item` in the place of a None, and its reference with it."""
+    Py_DECREF(<object>exchange(<PyObject*>items, i, item))
 
 
 @cython.final
@@ -224,8 +237,9 @@ cdef class Book:
 
     cdef int close(self, list gone) except -1:
         """End intake, and move the keys that were only delayed to `gone`."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, moved = 0
         cdef Entry* entry
+        reserve(gone, self.timers.size)
         self.shut = True
         for i in range(self.timers.size):
             (<Entry*>self.timers.items[i].owner).state &= ~DELAYED
@@ -235,10 +249,42 @@ cdef class Book:
         for i in range(self.catalog.size - 1, -1, -1):
             entry = self.catalog.entries[i]
             if entry.state == 0:
-                PyList_Append(gone, <object>PyList_GET_ITEM(<PyObject*>self.keys, i))
-                Py_DECREF(<object>self.drop(entry))
+                hand_over(gone, moved, self.drop(entry))
+                moved += 1
         self.crowd.end()
         return 0
+
+    cdef Py_ssize_t discard(self, Party* party, list keys) except -1:
+        """Drop all turns that keys of a group wait for. Returns how many; `keys` gets these keys and those in process.
+
+        The caller holds the party. Room in `keys` is made first, so that nothing fails half-way.
+        """
+        cdef Py_ssize_t i, known = 0, dropped = 0
+        cdef PyObject* key
+        cdef Entry* entry
+        if PyList_GET_SIZE(<PyObject*>self.keys) < self.catalog.size:
+            self.abandon()
+        for i in range(self.catalog.size):
+            known += self.catalog.entries[i].party == party
+        reserve(keys, known)
+        known = 0
+        for i in range(self.catalog.size - 1, -1, -1):      # who takes over a slot that becomes free was seen before
+            entry = self.catalog.entries[i]
+            if entry.party != party:
+                continue
+            if entry.state & (READY | DIRTY | DELAYED):
+                self.withdraw(entry)
+                dropped += 1
+            if entry.state == 0:
+                key = self.drop(entry)
+            else:
+                key = PyList_GET_ITEM(<PyObject*>self.keys, i)
+                Py_INCREF(<object>key)
+            hand_over(keys, known, key)
+            known += 1
+        if self.shut and self.idle():
+            self.crowd.release()
+        return dropped
 
     cdef int read(self, int64_t now, Figures* figures, dict depths) except -1:
         """Fill in all figures. Allocates nothing that the collector tracks: a collection may run user code."""
@@ -347,20 +393,27 @@ cdef class Book:
         key = exchange(<PyObject*>self.keys, last, <PyObject*>None)
         return key if slot == last else exchange(<PyObject*>self.keys, slot, key)
 
+    cdef void withdraw(self, Entry* entry) noexcept:
+        """Take away the turn that a key waits for, whatever for."""
+        if entry.state & READY:
+            level_remove(entry.level, entry.lane, &entry.line)
+            levels_trim(&self.levels, entry.level)
+            ring_remove(&entry.age)
+            self.depth -= 1
+        if entry.state & DELAYED:
+            timers_remove(&self.timers, &entry.timer)
+        entry.state &= ~(READY | DIRTY | DELAYED)
+
     cdef void abandon(self) noexcept:
         """Forget all entries: the collector has taken their keys."""
         cdef Entry* entry
         while self.catalog.size:
             entry = self.catalog.entries[self.catalog.size - 1]
-            if entry.state & READY:
-                level_remove(entry.level, entry.lane, &entry.line)
-                ring_remove(&entry.age)
+            self.withdraw(entry)
             ring_remove(&entry.line)
-            if entry.state & DELAYED:
-                timers_remove(&self.timers, &entry.timer)
             party_drop(entry.party)
             catalog_remove(&self.catalog, entry)
-        self.depth = self.running = 0
+        self.running = 0
 
     cdef int raise_priority(self, Entry* entry, int priority) except -1:
         cdef Level* level

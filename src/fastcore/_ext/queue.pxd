@@ -35,5 +35,6 @@ cdef class WorkQueue:
     cdef PyObject* _wait(self, object timeout, int64_t limit) except NULL
     cdef int _leave(self, Waiter waiter) except -1
     cdef int _wake(self) except -1
+    cdef int _forget_all(self, list keys) except -1
     cdef bint _drain(self, Waiter waiter) except -1
     cdef bint _drained(self, Waiter waiter) except -1

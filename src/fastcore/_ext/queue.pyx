@@ -213,6 +213,46 @@ cdef class WorkQueue:
 
     # End
 
+    def discard(self, group, /):
+        """Drop all turns that the keys of one group wait for, at once, and have the limiter forget these keys.
+
+        Ready and delayed keys leave. One that is being processed stays with its consumer and is not handed out again
+        at `done`, unless it is added anew; its back-off is forgotten, too. What is added while this runs may stay.
+
+        Args:
+            group: a value of `fair_by`.
+
+        Returns:
+            How many keys had a turn to lose.
+
+        Raises:
+            ValueError: the queue has no `fair_by`.
+            TypeError: `group` is not hashable.
+            Exception: from the limiter's `forget`, once it was called for all keys: the first one.
+
+        Complexity: O(keys in the queue), and O(log n) for each delayed key of the group.
+
+        Example:
+            >>> queue = WorkQueue(fair_by=lambda key: key.partition("/")[0])
+            >>> queue.add("shop/web"); queue.add_after("shop/db", 30); queue.add("blog/web")
+            >>> queue.discard("shop"), queue.get(timeout=0), queue.stats().delayed
+            (2, 'blog/web', 0)
+        """
+        cdef list keys = []     # lives until after the section
+        cdef Group known
+        cdef Py_ssize_t dropped
+        cdef bint signalled
+        if self.fair_by is None:
+            raise ValueError("discard() needs a queue with fair_by: without it there are no groups")
+        with cython.critical_section(self):
+            known = self.groups.get(group)
+            dropped = 0 if known is None else self.book.discard(known.party, keys)
+            signalled = self.crowd.woken is not None
+        if signalled:
+            self._wake()
+        self._forget_all(keys)
+        return dropped
+
     def shut_down(self):
         """Take no more keys: consumers get those that are ready, then ShutDown; delayed keys are dropped.
 
@@ -311,6 +351,18 @@ cdef class WorkQueue:
             facts.state & DIRTY != 0,
         )
 
+    cdef int _forget_all(self, list keys) except -1:
+        """Call the limiter for each key; an error does not spare the others."""
+        first = None
+        for key in keys:
+            try:
+                self.limiter.forget(key)
+            except Exception as error:
+                first = first or error
+        if first is not None:
+            raise first
+        return 0
+
     # Inside: these take the section
 
     cdef int64_t _read(self) except? -1:
@@ -334,6 +386,8 @@ cdef class WorkQueue:
                 for known, group in known_groups:
                     if group.party.holders == 1:
                         self.groups.pop(known, None)
+                        if group.party.holders > 1:     # the hash or comparison of a value let somebody in
+                            self.groups.setdefault(known, group)
                 self.groups_limit = max(KEPT_GROUPS, 2 * len(self.groups))
             group = self.groups.setdefault(value, Group.__new__(Group))
             group.party.holders += 1

@@ -27,7 +27,7 @@ cdef class Crowd:
     cdef int _signal(self, Waiter waiter) except -1
     cdef int end(self) except -1
     cdef int release(self) except -1
-    cdef int _wake_soon(self, object waiters) except -1
+    cdef int _wake_soon(self, list waiters) except -1
 
 
 cdef inline list take_woken(Crowd crowd):

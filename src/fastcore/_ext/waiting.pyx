@@ -7,6 +7,9 @@
 
 A crowd belongs to one queue and is only touched inside that queue's critical section. Waiting and waking happen
 outside of it, and may run user code: an event loop's `call_soon_threadsafe` and `call_later`.
+
+Without a GIL, letting go of a waiter that another thread has made may suspend the section. So each is held once more,
+by a list or a variable, until what refers to it has changed.
 """
 
 import threading
@@ -86,9 +89,11 @@ cdef class Crowd:
         return 0
 
     cdef int delist(self, Waiter waiter) except -1:
+        cdef Waiter leader
         if waiter is not None:
             self.consumers.pop(waiter, None)
-            if self.leader is waiter:
+            leader = self.leader            # let go of once the attribute is clear
+            if leader is waiter:
                 self.leader = None
         return 0
 
@@ -108,25 +113,30 @@ cdef class Crowd:
         return 0
 
     cdef int _signal(self, Waiter waiter) except -1:
+        cdef list waiters = [waiter]
         self.delist(waiter)
-        self._wake_soon([waiter])
+        self._wake_soon(waiters)
         return 0
 
     cdef int end(self) except -1:
         """Have all consumers look again, for the last time."""
+        cdef list waiters = list(self.consumers)
         self.leader = None
-        self._wake_soon(self.consumers)
         self.consumers.clear()
+        self._wake_soon(waiters)
         return 0
 
     cdef int release(self) except -1:
         """End the wait of all drainers."""
-        self._wake_soon(self.drainers)
+        cdef list waiters = list(self.drainers)
         self.drainers.clear()
+        self._wake_soon(waiters)
         return 0
 
-    cdef int _wake_soon(self, waiters) except -1:
+    cdef int _wake_soon(self, list waiters) except -1:
+        """Takes the list over: were one made here, the collector might run code that makes another in between."""
         if self.woken is None:
-            self.woken = []
-        self.woken.extend(waiters)
+            self.woken = waiters
+        else:
+            self.woken.extend(waiters)
         return 0

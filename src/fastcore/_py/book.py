@@ -180,6 +180,29 @@ class Book:
         self._crowd.end()
         return delayed
 
+    def discard(self, group: Group) -> tuple[int, list[Entry]]:
+        """Drop all turns that keys of a group wait for: how many; and the entries of these keys and those in process.
+
+        The caller lets go of the entries after the lock.
+        """
+        entries = [entry for chain in self._chains.values() for entry in chain if entry.group is group]
+        dropped = 0
+        for entry in entries:
+            if entry.state & (_READY | _DIRTY | _DELAYED):
+                dropped += 1
+            if entry.state & _READY:
+                self._levels.remove(entry)
+                del self._ready[entry]
+            if entry.state & _DELAYED:
+                self._delays.cancel(entry)
+            entry.state &= _PROCESSING
+            if not entry.state:
+                self._drop(entry)
+        self._delays.prune()
+        if self.shut and self.idle():
+            self._crowd.release()
+        return dropped, entries
+
     def read(self, now: int, name: str) -> QueueStats:
         """All figures."""
         now = self.advance(now)

@@ -21,10 +21,16 @@ class Delays:
             self.count += 1
         self._seq += 1
         entry.due, entry.seq = due, self._seq
-        if len(self._heap) > 2 * self.count + 64:
-            self._heap = [item for item in self._heap if item[2].seq == item[1]]
-            heapify(self._heap)
         heappush(self._heap, (due, entry.seq, entry))
+        if len(self._heap) > 2 * self.count + 64:
+            self.prune()
+
+    def prune(self) -> None:
+        """Let go of stale entries, once all is in order: the keys that end with them may use the queue."""
+        stale = self._heap
+        heap = [item for item in stale if item[2].seq == item[1]]
+        heapify(heap)
+        self._heap = heap
 
     def cancel(self, entry: Entry) -> None:
         """Take out an entry that `put` added."""

@@ -224,6 +224,47 @@ class WorkQueue:
 
     # End
 
+    def discard(self, group: Any, /) -> int:
+        """Drop all turns that the keys of one group wait for, at once, and have the limiter forget these keys.
+
+        Ready and delayed keys leave. One that is being processed stays with its consumer and is not handed out again
+        at `done`, unless it is added anew; its back-off is forgotten, too. What is added while this runs may stay.
+
+        Args:
+            group: a value of `fair_by`.
+
+        Returns:
+            How many keys had a turn to lose.
+
+        Raises:
+            ValueError: the queue has no `fair_by`.
+            TypeError: `group` is not hashable.
+            Exception: from the limiter's `forget`, once it was called for all keys: the first one.
+
+        Complexity: O(keys in the queue), and O(log n) for each delayed key of the group.
+
+        Example:
+            >>> queue = WorkQueue(fair_by=lambda key: key.partition("/")[0])
+            >>> queue.add("shop/web"); queue.add_after("shop/db", 30); queue.add("blog/web")
+            >>> queue.discard("shop"), queue.get(timeout=0), queue.stats().delayed
+            (2, 'blog/web', 0)
+        """
+        if self._fair_by is None:
+            raise ValueError("discard() needs a queue with fair_by: without it there are no groups")
+        with self._lock:
+            known = self._groups.get(group)
+            dropped, entries = (0, []) if known is None else self._book.discard(known)
+        self._wake()
+        first: Exception | None = None
+        for entry in entries:
+            try:
+                self._limiter.forget(entry.key)
+            except Exception as error:
+                first = first or error
+        if first is not None:
+            raise first
+        return dropped
+
     def shut_down(self) -> None:
         """Take no more keys: consumers get those that are ready, then ShutDown; delayed keys are dropped.
 
@@ -315,6 +356,8 @@ class WorkQueue:
                 for known, group in list(self._groups.items()):
                     if group.members == 0:
                         self._groups.pop(known, None)
+                        if group.members:  # the hash or comparison of a value used the queue
+                            self._groups.setdefault(known, group)
                 self._groups_limit = max(_KEPT_GROUPS, 2 * len(self._groups))
             group = self._groups.setdefault(value, Group())
             group.members += 1
