@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": Command("fastcore.reference.demo", "the whole scenario, and what it cost; needs no cluster"),
     "run": Command("fastcore.reference.run", "the reference controller against a cluster"),
     "apiserver": Command("fastcore.testing.apiserver", "the embedded Kubernetes API server, on loopback"),
+    "replay": Command("fastcore.controller.replay", "what a controller did of late, and whether it kept its promises"),
     "doctor": Command("fastcore.doctor", "checks this installation; says what is wrong with it"),
 }
 

@@ -21,7 +21,7 @@ from fastcore.controller.handlers import EVENTS, Shown, Watch, WatchHandler
 from fastcore.controller.history import History, Story
 from fastcore.controller.invocation import Invocation, Reconciler
 from fastcore.controller.ledger import Ledger, collector_watch
-from fastcore.controller.model import Kind, Request, key_of
+from fastcore.controller.model import Kind, Request
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.processing import process
 from fastcore.controller.recorder import FlightRecorder
@@ -82,12 +82,12 @@ class Controller:
         self.guards = Guards(name, kind, options, clock)
         self.ledger = Ledger()
         self.history = History()
-        self.flight = FlightRecorder(options.flight_bytes)
         self.owns: Callable[[Request], bool] | None = None
         self.left_behind = False
         self.parting = False
         self.invocation = Invocation(name, reconciler, options, self.counters)
         self.watched = tuple(watch.kind.kind for watch in watches)
+        self.flight = FlightRecorder(options.flight_bytes, self.watched)
         self._scopes: dict[str, Scope] = {}
         self._partings: list[asyncio.Event] = []  # set when a reconcile ends
         self._causes: dict[Request, int] = {}
@@ -164,18 +164,11 @@ class Controller:
 
     async def disengage(self, workspace: str) -> None:
         """Forget a workspace and its keys; running reconciles get their grace first. Safe to call twice."""
-        scope = self._scopes.pop(workspace, None)
-        if scope is None:
+        if self._scopes.pop(workspace, None) is None:
             return
         self.parting = True
-        keys = {Request(workspace, *key_of(obj)) for obj in scope.informers[self.kind].list()}
-        keys.update(request for request in self._causes if request.workspace == workspace)
-        keys.update(self.history.of(workspace))
         await self._ended_in(workspace)
-        for request in keys:
-            self.queue.forget(request)
-            if self.queue.state(request) is not None:
-                self.queue.add(request)  # delays end, and `process` drops it
+        self.queue.discard(workspace)  # a key with back-off is in the queue; what comes late is dropped by `process`
         for request in [request for request in self._causes if request.workspace == workspace]:
             del self._causes[request]
         self.guards.forget(workspace)
@@ -294,8 +287,9 @@ class Controller:
         """Take the answer to a write of `turn`."""
         observing.take(turn, write, self.guards.detector, mute=self.options.mute_own_events)
 
-    def drop(self, request: Request) -> None:
+    def drop(self, request: Request, why: str) -> None:
         """A key that was taken is not ours: forget what led to it."""
+        self.flight.drop(self.clock(), request, why, 0)
         self._causes.pop(request, None)
         self.queue.forget(request)
 
@@ -315,9 +309,13 @@ class Controller:
 
     def release(self, turn: Turn, story: Story) -> None:
         """Queue what came for the key while it was reconciled, but for what the reconcile itself brought about."""
+        own = 0
         for held in turn.held:
             if turn.is_own(held.shown):
-                self.counters.own_events += 1
-                story.suppressed += 1
+                own += 1
             else:
                 self._queue(turn.request, held.priority, held.cause, held.shown.versions()[1])
+        if own:
+            self.counters.own_events += own
+            story.suppressed += own
+            self.flight.drop(self.clock(), turn.request, "own write", own)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -19,6 +20,7 @@ from fastcore.controller.config import ConfigError
 from fastcore.controller.correlate import COMBINED, Correlator, EventKey
 from fastcore.controller.errors import ConnectionFailed, NotFoundError, RequestTimeout
 from fastcore.controller.model import EVENT, Resource
+from fastcore.controller.turn import TURN
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +137,9 @@ class EventRecorder:
         self._wake.set()
         if self._task is None and not self._closed:
             loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._send_for_ever(), name=f"events of {self._component}")
+            context = copy_context()
+            context.run(TURN.set, None)  # it outlives the reconcile that happens to begin it
+            self._task = loop.create_task(self._send_for_ever(), name=f"events of {self._component}", context=context)
 
     def event(self, obj: Resource, type: str, reason: str, message: str) -> None:
         """Report something about `obj`; returns at once and never raises.

@@ -28,14 +28,14 @@ async def process(controller: "Controller", request: Request) -> None:
     """
     scope = controller.scope(request.workspace)
     if scope is None:
-        controller.drop(request)
+        controller.drop(request, "no such workspace")
         level = logging.DEBUG if controller.parting else logging.ERROR
         log.log(level, "controller %s: %s is in no workspace of this manager: dropped", controller.name, request)
         return
     guards = controller.guards
     await guards.before(request, scope)
     if controller.owns is not None and not controller.owns(request):  # asked last: until it runs nothing waits
-        controller.drop(request)
+        controller.drop(request, "another shard")
         return
     clock, flight, counters = controller.clock, controller.flight, controller.counters
     now = clock()

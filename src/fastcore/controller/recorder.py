@@ -5,9 +5,10 @@ Records hold names, versions, paths and statuses, never objects: no Secret can b
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fastcore.controller.context import cause_names
 from fastcore.controller.model import Request
 
 RECORD_BYTES = 1024
@@ -18,9 +19,11 @@ FIELDS = {
     "start": ("t", "what", "request", "id", "causes"),
     "request": ("t", "what", "request", "method", "path", "status", "ns"),
     "held": ("t", "what", "request", "why", "delay"),
+    "drop": ("t", "what", "request", "why", "events"),
     "end": ("t", "what", "request", "id", "result", "detail", "delay"),
 }
-"""What each kind of record says, in order: `t` is nanoseconds of the monotonic clock, `request` the key."""
+"""What each kind of record says, in order: `t` is nanoseconds of the monotonic clock, `request` the key;
+`causes` is kept as a bit mask and told in words."""
 
 _DETAIL = 200
 
@@ -30,14 +33,16 @@ class FlightRecorder:
 
     Args:
         max_bytes: memory for them, >= 0; 0 records nothing. A copy is kept of those that led to the last bug.
+        watched: the names of the watched kinds, which the bits of causes stand for.
 
     Complexity: O(1) a record.
     Thread safety: belongs to the event loop; `lines` may be called from any thread, and may miss the newest.
     """
 
-    __slots__ = ("_append", "_panic", "_ring")
+    __slots__ = ("_append", "_panic", "_ring", "_watched")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, watched: Sequence[str] = ()) -> None:
+        self._watched = watched
         self._ring: deque[tuple[Any, ...]] = deque(maxlen=max_bytes // RECORD_BYTES)
         self._append = self._ring.append
         self._panic: tuple[tuple[Any, ...], ...] = ()
@@ -70,6 +75,10 @@ class FlightRecorder:
         """A key was taken, but put back for a while."""
         self._append((now_ns, "held", request, why, delay))
 
+    def drop(self, now_ns: int, request: Request, why: str, events: int) -> None:
+        """Nothing comes of a key that was taken, or of so many of its events."""
+        self._append((now_ns, "drop", request, why, events))
+
     def end(self, now_ns: int, request: Request, number: int, result: str, detail: str, delay: float | None) -> None:
         """A reconcile has ended; `delay` is when the key comes back by itself, None if it does not."""
         self._append((now_ns, "end", request, number, result, detail[:_DETAIL], delay))
@@ -82,4 +91,7 @@ class FlightRecorder:
         """The records, oldest first, as JSON without line ends; with `panic` those that led to the last bug."""
         for record in self._panic if panic else list(self._ring):
             names = FIELDS[record[1]]
-            yield json.dumps({"controller": controller, **dict(zip(names, record, strict=True))})
+            told = dict(zip(names, record, strict=True))
+            if "causes" in told:
+                told["causes"] = cause_names(told["causes"], self._watched)
+            yield json.dumps({"controller": controller, **told})

@@ -29,6 +29,7 @@ def why(controller: "Controller", request: Request) -> dict[str, Any]:
         "controller": controller.name,
         "key": str(request),
         "queue": _queue(controller, request, now),
+        "ours": controller.owns is None or controller.owns(request),
         "object": None if scope is None else _object(controller, scope, request),
         "history": None if story is None else _history(story, now),
         "causes": _causes(controller, story, request, now),
@@ -44,6 +45,8 @@ def why(controller: "Controller", request: Request) -> dict[str, Any]:
 def as_text(found: dict[str, Any]) -> str:
     """A report for people."""
     lines = [f"{found['key']} in controller {found['controller']}", f"  {found['verdict']}", ""]
+    if not found["ours"]:
+        lines[-1:] = ["shard: another replica's", ""]
     for title in ("object", "queue", "guards", "history", "causes", "dropped", "workers", "caches"):
         part = found[title]
         if isinstance(part, dict):
@@ -199,6 +202,8 @@ def _verdict(controller: "Controller", request: Request, scope: Scope | None, fo
     queue, guards = found["queue"], found["guards"]
     if scope is None:
         return f"workspace {request.workspace!r} is none of this manager's: nothing happens to this key"
+    if not found["ours"]:
+        return "belongs to another replica's shard: ask that one"
     late = [kind for kind, cache in found["caches"].items() if not cache["synced"]]
     if late:
         return f"waits for the first list of {', '.join(late)}"
