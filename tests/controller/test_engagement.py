@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc
 import weakref
 from contextlib import asynccontextmanager
 
@@ -147,7 +148,7 @@ async def test_nothing_is_left_of_a_workspace_that_went(wildcard):
         del scope, blue
         provider.say(red)
         await until(lambda: provider.taken == 2)
-        await until(lambda: queue.state(key) is None)
+        assert queue.state(key) is None
         assert queue.retries(key) == 0
         assert world.controller.pending_causes(key) is None
         assert world.controller.history.known(key) is None
@@ -155,6 +156,39 @@ async def test_nothing_is_left_of_a_workspace_that_went(wildcard):
         await asyncio.sleep(0)
         gc.collect()
         assert [ref() for ref in held] == [None] * 3
+        await opened.client.close()
+
+
+async def test_delayed_keys_of_a_workspace_that_went_give_back_their_memory():
+    """A thousand keys with a long delay leave with their workspace, before their delays end."""
+    provider = Sets()
+    async with engaging(lambda _: provider) as world:
+        opened = await Server.open(ClientConfig(world.server.url))
+        blue, red = opened.workspace("blue"), opened.workspace("red")
+        await world.create("blue", "a")
+        await world.create("red", "a")
+        provider.say(blue, red)
+        await until(lambda: world.saw("blue") == ["a"] and world.saw("red") == ["a"])
+        queue = world.controller.queue
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for n in range(1000):
+                queue.add_after(Request("blue", "default", f"object-{n}"), 1000.0)
+            await until(lambda: queue.stats().delayed >= 1001)
+            grown = tracemalloc.get_traced_memory()[0] - before
+            provider.say(red)
+            await until(lambda: provider.taken == 2)
+            gc.collect()
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert kept < grown / 4, (kept, grown)
+        stats = queue.stats()
+        assert (stats.depth, stats.processing) == (0, 0)
+        assert queue.state(Request("blue", "default", "object-7")) is None
+        assert queue.state(Request("red", "default", "a")).state == "delayed"
         await opened.client.close()
 
 

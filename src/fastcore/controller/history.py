@@ -110,10 +110,6 @@ class History:
         """The dropped events, oldest first."""
         return list(self._dropped.values())
 
-    def of(self, workspace: str) -> list[Request]:
-        """The keys of a workspace that are known."""
-        return [request for request in self._stories if request.workspace == workspace]
-
     def forget(self, workspace: str) -> None:
         """Drop what is known of a workspace that was removed."""
         for requests in (self._stories, self._shown):
