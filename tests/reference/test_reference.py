@@ -112,7 +112,9 @@ async def test_the_same_drift_is_repaired_every_time(load: Load) -> None:
         await w.synced("web")
         for n in range(3):
             await w.quiet()
-            await w.patch(WEBAPP, "web", {"metadata": {"annotations": {"looked-at": str(n)}}})  # nothing to do: settled
+            await w.patch(
+                DEPLOYMENT, "web", {"metadata": {"annotations": {"looked-at": str(n)}}}
+            )  # nothing to do: settled
             await w.quiet()
             await w.patch(DEPLOYMENT, "web", {"spec": {"replicas": 9}})
 

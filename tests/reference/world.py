@@ -56,7 +56,7 @@ class World:
     @property
     def reconciler(self) -> WebAppReconciler:
         assert self.manager is not None
-        reconciler = self.manager.controllers["webapp"]._reconciler
+        reconciler = self.manager.controllers["webapp"].invocation.reconciler
         assert isinstance(reconciler, WebAppReconciler)
         return reconciler
 
