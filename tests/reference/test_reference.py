@@ -111,10 +111,9 @@ async def test_the_same_drift_is_repaired_every_time(load: Load) -> None:
         await w.create("web")
         await w.synced("web")
         for n in range(3):
-            await w.quiet()
-            await w.patch(
-                DEPLOYMENT, "web", {"metadata": {"annotations": {"looked-at": str(n)}}}
-            )  # nothing to do: settled
+            for look in range(2):  # the first finds nothing to do and remembers it, the second remembers
+                await w.quiet()
+                await w.patch(CONFIG_MAP, "web", {"metadata": {"annotations": {"looked-at": f"{n}.{look}"}}})
             await w.quiet()
             await w.patch(DEPLOYMENT, "web", {"spec": {"replicas": 9}})
 
