@@ -73,6 +73,7 @@ async def dump() -> str:
         if request.name == "web" and left:
             left -= 1
             raise OSError("no\x1b[2Jroute")
+        ctx.events.event(ctx.get(CONFIG_MAP), "Normal", "Seen", "it is labelled")  # type: ignore[arg-type]
         labels = {"metadata": {"labels": {"seen": "yes"}}}
         await ctx.client.patch(CONFIG_MAP, request.namespace, request.name, labels)
 
@@ -101,6 +102,7 @@ async def test_a_real_run_is_told_and_in_order(tmp_path: Path) -> None:
     assert "request  PATCH /api/v1/namespaces/default/configmaps/web: 200 in " in done.stdout
     assert "because of ConfigMap created" in done.stdout
     assert "promises broken: none" in done.stdout
+    assert "/events" not in done.stdout, "what is sent in the background is no part of a turn"
     done = await asyncio.to_thread(replay, "-", "--json", "--key", "default/quiet", said=path.read_text("utf-8"))
     found = json.loads(done.stdout)
     assert list(found["keys"]) == ["default/default/quiet in copier"]
