@@ -118,7 +118,7 @@ cdef class Book:
             party.holders += 1
             entry.party = party
             Py_INCREF(key)
-            exchange(<PyObject*>self.keys, entry.slot, <PyObject*>key)
+            Py_DECREF(<object>exchange(<PyObject*>self.keys, entry.slot, <PyObject*>key))      # None
         now = self.advance(now)
         if priority == INT64_MAX:
             priority = entry.popped if entry.state & PROCESSING else 0
