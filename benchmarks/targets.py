@@ -58,6 +58,10 @@ TARGETS = (
     Target("bytes an object, 6.6 KB", 8192, "bytes"),
     Target("bytes an object, metadata only", 2560, "bytes"),
     Target("collector pass, 50 k objects", 5, "ms"),
+    Target("informer ingest, 6.6 KB", 50, "us"),
+    Target("informer event, 6.6 KB", 100, "us"),
+    Target("informer bytes an object, 6.6 KB", 8192, "bytes"),
+    Target("informer collector pass, 50 k objects", 5, "ms"),
     # 5,000 writes and 20,000 watch events a second, so that the embedded server does not bound what is measured on it.
     Target("API server: create", 200_000, "ns"),
     Target("API server: watch event", 50_000, "ns"),

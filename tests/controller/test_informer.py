@@ -28,6 +28,7 @@ from fastcore.controller.informer import Informer
 from fastcore.controller.model import CONFIG_MAP, NAMESPACE
 from fastcore.controller.workspace import Workspace
 from fastcore.errors import WaitTimeout
+from fastcore.objects import thaw
 from fastcore.testing.relay import Relay
 
 A1, A2, A3 = (config_map("a", n) for n in (1, 2, 3))
@@ -380,6 +381,33 @@ async def test_objects_are_never_changed():
         gate.set()
         await until(lambda: informer.list() == [])
         assert held == before
+
+
+async def test_objects_cannot_be_changed():
+    """IN-6: whichever way they are handed out; a thawed copy can."""
+    labelled = config_map("a", 1, labels={"app": "web"})
+    async with informing(listing([labelled], "1"), HOLD) as informer:
+        recorder = Recorder()
+        informer.add_handler(recorder)
+        informer.add_index("app", lambda obj: obj["metadata"]["labels"].values())
+        for held in (informer.get("default", "a"), *informer.list(), *informer.by_index("app", "web")):
+            with pytest.raises(TypeError, match=r"read-only view.*thaw"):
+                held["metadata"]["labels"]["app"] = "db"
+            with pytest.raises(TypeError, match="read-only"):
+                del held["metadata"]
+        mine = thaw(held)
+        mine["metadata"]["labels"]["app"] = "db"
+        assert informer.get("default", "a") == labelled
+
+
+async def test_our_own_managed_fields_stay_and_those_of_others_do_not():
+    """WR-2: of what the server remembers only our own part is held."""
+    ours = {"manager": "fastcore", "operation": "Apply", "fieldsV1": {"f:data": {}}}
+    others = [{**ours, "manager": "other"}, {**ours, "operation": "Update"}]
+    tracked, foreign = config_map("a", 1, managedFields=[*others, ours]), config_map("b", 2, managedFields=others)
+    async with informing(listing([tracked, foreign], "2"), HOLD) as informer:
+        assert informer.get("default", "a")["metadata"]["managedFields"] == [ours]
+        assert "managedFields" not in informer.get("default", "b")["metadata"]
 
 
 # --- The real server

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastcore.controller.managed import drops_nothing, keep_own_fields
+from fastcore.controller.managed import drops_nothing
 
 
 def live(fields, *, manager="me", operation="Apply", version="v1", **entry):
@@ -64,12 +64,3 @@ def test_the_status_has_owners_of_its_own():
     obj = live({"f:status": {"f:phase": {}}}, subresource="status")
     assert drops_nothing(obj, {"apiVersion": "v1", "status": {"phase": "Ready"}}, "me", "status")
     assert not drops_nothing(obj, {"apiVersion": "v1", "status": {}}, "me", "status")
-
-
-def test_the_transform_keeps_what_is_ours():
-    keep = keep_own_fields("me")
-    ours = live({})["metadata"]["managedFields"]
-    foreign = live({}, manager="other")["metadata"]["managedFields"]
-    assert keep({"metadata": {"managedFields": foreign + ours}}) == {"metadata": {"managedFields": ours}}
-    assert keep({"metadata": {"managedFields": foreign}}) == {"metadata": {}}
-    assert keep({"metadata": {"name": "x"}}) == {"metadata": {"name": "x"}}

@@ -27,6 +27,7 @@ from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ConnectionFailed, DecodeError, ServerError
 from fastcore.controller.model import CONFIG_MAP
 from fastcore.controller.reflector import MAX_RETRY_AFTER_S, Reflector
+from fastcore.objects import view
 
 A1, A2, A3 = config_map("a", 1), config_map("a", 2), config_map("a", 3)
 B4 = config_map("b", 4)
@@ -43,18 +44,18 @@ class Sink:
         self.calls = []
 
     def replace(self, items, revision):
-        self.objects = {i["metadata"]["name"]: i for i in items}
+        self.objects = {item.head.name: view(item.raw) for item in items}
         self.calls.append(("replace", sorted(self.objects), revision))
 
     def advance(self, revision):
         self.calls.append(("advance", revision))
 
-    def apply(self, change, obj):
-        name = obj["metadata"]["name"]
+    def apply(self, change, item):
+        name = item.head.name
         if change == "DELETED":
             self.objects.pop(name)
         else:
-            self.objects[name] = obj
+            self.objects[name] = view(item.raw)
         self.calls.append((change, name))
 
     @property

@@ -1,29 +1,60 @@
 """The store: what changes, what the indexes know, and what our own writes may do to it."""
 
 from random import Random
+from typing import Any, NamedTuple
 
 import pytest
 
 from controller.scripted import config_map
-from fastcore.controller.store import Change, Store
+from fastcore.controller.client import encode
+from fastcore.controller.frames import read_item
+from fastcore.controller.store import Store
+from fastcore.objects import ObjectStore
+
+
+class Change(NamedTuple):
+    """What a change has to be equal to."""
+
+    old: Any
+    new: Any
 
 
 def labels(obj):
     return obj["metadata"].get("labels", {}).values()
 
 
-def at(revision, *items):
+def empty(partial=False):
+    return Store(ObjectStore(), partial=partial)
+
+
+def item(obj):
+    return read_item(encode(obj))
+
+
+def held(store):
+    return {key: store.objects.get(key) for key in store.objects}
+
+
+def at(revision, *objects):
     """A store that was filled by a list."""
-    store = Store()
+    store = empty()
     store.add_index("label", labels)
-    store.replace(items, str(revision))
+    replace(store, objects, str(revision))
     return store
+
+
+def replace(store, objects, revision):
+    return store.replace(map(item, objects), revision)
+
+
+def observe(store, obj):
+    return store.observe(item(obj))
 
 
 def feed(store, change, obj):
     """As the reflector does."""
     store.revision = obj["metadata"]["resourceVersion"]
-    return store.apply(change, obj)
+    return store.apply(change, item(obj))
 
 
 A1, A2, A3 = (config_map("a", n) for n in (1, 2, 3))
@@ -37,7 +68,7 @@ def test_events_add_update_and_delete():
     assert feed(store, "ADDED", A1) == [Change(None, A1)]
     assert feed(store, "MODIFIED", A2) == [Change(A1, A2)]
     assert feed(store, "DELETED", A3) == [Change(A3, None)]
-    assert store.objects == {}
+    assert held(store) == {}
 
 
 def test_an_event_of_another_kind_than_the_store_expects_is_taken_for_what_it_says():
@@ -53,8 +84,8 @@ def test_the_same_version_is_no_change():
     store = at(1, A1)
     again = config_map("a", 1)
     assert feed(store, "MODIFIED", again) == []
-    assert store.replace([config_map("a", 1)], "5") == []
-    assert store.objects["default", "a"] is A1, "the object that others hold stays"
+    assert replace(store, [config_map("a", 1)], "5") == []
+    assert held(store)["default", "a"] == A1, "the object that others hold stays"
 
 
 def test_another_uid_is_a_deletion_and_an_addition():
@@ -63,7 +94,7 @@ def test_another_uid_is_a_deletion_and_an_addition():
     new = config_map("a", 9, uid="another")
     assert feed(store, "MODIFIED", new) == [Change(A1, None), Change(None, new)]
     newest = config_map("a", 12, uid="third")
-    assert store.replace([newest], "12") == [Change(new, None), Change(None, newest)]
+    assert replace(store, [newest], "12") == [Change(new, None), Change(None, newest)]
 
 
 def test_replace_leaves_no_ghosts():
@@ -71,9 +102,9 @@ def test_replace_leaves_no_ghosts():
     b, c, d = config_map("b", 2), config_map("c", 3), config_map("d", 4)
     store = at(4, A1, b, c)
     c7 = config_map("c", 7)
-    changes = store.replace([c7, config_map("b", 2), d], "8")
+    changes = replace(store, [c7, config_map("b", 2), d], "8")
     assert changes == [Change(A1, None), Change(c, c7), Change(None, d)]
-    assert set(store.objects) == {("default", "b"), ("default", "c"), ("default", "d")}
+    assert set(held(store)) == {("default", "b"), ("default", "c"), ("default", "d")}
     assert store.revision == "8"
 
 
@@ -84,44 +115,44 @@ def test_an_index_follows_its_objects():
     """IN-4: after any update or delete no key points at a stale object."""
     red, blue = config_map("a", 2, labels={"c": "red"}), config_map("a", 3, labels={"c": "blue", "d": "big"})
     store = at(1, A1)
-    assert store.by_index("label", "red") == []
+    assert store.objects.by_index("label", "red") == []
     feed(store, "MODIFIED", red)
-    assert store.by_index("label", "red") == [red]
+    assert store.objects.by_index("label", "red") == [red]
     feed(store, "MODIFIED", blue)
-    assert store.by_index("label", "red") == []
-    assert store.by_index("label", "blue") == store.by_index("label", "big") == [blue]
+    assert store.objects.by_index("label", "red") == []
+    assert store.objects.by_index("label", "blue") == store.objects.by_index("label", "big") == [blue]
     feed(store, "DELETED", blue)
-    assert store.by_index("label", "blue") == []
+    assert store.objects.by_index("label", "blue") == []
 
 
 def test_replace_rebuilds_indexes():
     """IN-4."""
     store = at(1, config_map("a", 1, labels={"c": "red"}))
     b = config_map("b", 2, labels={"c": "red"})
-    store.replace([b], "2")
-    assert store.by_index("label", "red") == [b]
+    replace(store, [b], "2")
+    assert store.objects.by_index("label", "red") == [b]
 
 
 def test_an_index_added_late_is_filled():
     """IN-3: an index after start behaves as if it had been there."""
     store = at(1, A1)
     store.add_index("name", lambda obj: [obj["metadata"]["name"]])
-    assert store.by_index("name", "a") == [A1]
+    assert store.objects.by_index("name", "a") == [A1]
 
 
 def test_an_index_function_that_repeats_itself_or_changes_its_mind():
     """IN-4: the values of an object are remembered, whatever the function says later."""
     answers = iter([["x", "x", "y"], ["z"], []])
-    store = Store()
+    store = empty()
     store.add_index("moody", lambda _: next(answers))
-    store.replace([], "0")
+    replace(store, [], "0")
     feed(store, "ADDED", A1)
-    assert store.by_index("moody", "x") == [A1]
+    assert store.objects.by_index("moody", "x") == [A1]
     feed(store, "MODIFIED", A2)
-    assert store.by_index("moody", "x") == store.by_index("moody", "y") == []
-    assert store.by_index("moody", "z") == [A2]
+    assert store.objects.by_index("moody", "x") == store.objects.by_index("moody", "y") == []
+    assert store.objects.by_index("moody", "z") == [A2]
     feed(store, "MODIFIED", A3)
-    assert store.by_index("moody", "z") == []
+    assert store.objects.by_index("moody", "z") == []
 
 
 @pytest.mark.parametrize("values", [[["unhashable"]], None, 7])
@@ -130,8 +161,8 @@ def test_an_index_function_that_fails_costs_its_object_only_this_index(values, c
     store = at(0)
     store.add_index("bad", lambda _: values)
     feed(store, "ADDED", A1)
-    assert store.objects["default", "a"] is A1
-    assert store.by_index("bad", "x") == []
+    assert held(store)["default", "a"] == A1
+    assert store.objects.by_index("bad", "x") == []
     assert "index 'bad' failed on default/a" in caplog.text
 
 
@@ -140,7 +171,7 @@ def test_index_names_are_checked():
     with pytest.raises(ValueError, match="there is already an index 'label'"):
         store.add_index("label", labels)
     with pytest.raises(ValueError, match=r"there is no index 'nope', only \['label'\]"):
-        store.by_index("nope", 1)
+        store.objects.by_index("nope", 1)
 
 
 # --- Our own writes
@@ -150,18 +181,18 @@ def test_our_write_is_seen_before_its_event_and_the_event_changes_nothing():
     """RF-11: a newer version, compared as a number, is put in; its own event is the same version."""
     store = at(9, config_map("a", 9))
     a10 = config_map("a", 10)
-    assert store.observe(a10) == [Change(config_map("a", 9), a10)]
+    assert observe(store, a10) == [Change(config_map("a", 9), a10)]
     assert feed(store, "MODIFIED", config_map("a", 10)) == []
-    assert store.objects["default", "a"] is a10
+    assert held(store)["default", "a"] == a10
 
 
 def test_an_older_event_does_not_undo_our_write():
     """WR-8: a read after our write does not go back behind it."""
     store = at(1, A1)
     ours = config_map("a", 5)
-    store.observe(ours)
+    observe(store, ours)
     assert feed(store, "MODIFIED", A2) == []
-    assert store.objects["default", "a"] is ours
+    assert held(store)["default", "a"] == ours
     later = config_map("a", 6)
     assert feed(store, "MODIFIED", later) == [Change(ours, later)]
 
@@ -169,65 +200,65 @@ def test_an_older_event_does_not_undo_our_write():
 def test_a_later_event_that_came_first_wins():
     store = at(1, A1)
     feed(store, "MODIFIED", A3)
-    assert store.observe(A2) == []
-    assert store.objects["default", "a"] is A3
+    assert observe(store, A2) == []
+    assert held(store)["default", "a"] == A3
 
 
 def test_a_deleted_object_does_not_come_back():
     """WR-8: what the watch has passed has nothing to learn from an answer."""
     store = at(1, A1)
     feed(store, "DELETED", A3)
-    assert store.observe(A2) == []
-    assert store.objects == {}
+    assert observe(store, A2) == []
+    assert held(store) == {}
 
 
 def test_the_deletion_of_a_predecessor_does_not_delete_what_we_created():
     store = at(1, A1)
     new = config_map("a", 5, uid="another")
-    assert store.observe(new) == [Change(A1, None), Change(None, new)]
+    assert observe(store, new) == [Change(A1, None), Change(None, new)]
     assert feed(store, "DELETED", A3) == []
     assert feed(store, "ADDED", config_map("a", 5, uid="another")) == []
-    assert store.objects["default", "a"] is new
+    assert held(store)["default", "a"] == new
 
 
 def test_a_list_older_than_our_write_keeps_it_and_a_newer_one_decides():
     store = at(1, A1)
     ours, created = config_map("a", 5), config_map("b", 6)
-    store.observe(ours)
-    store.observe(created)
-    assert store.replace([A2], "4") == []
-    assert set(store.objects) == {("default", "a"), ("default", "b")}
-    assert store.replace([config_map("a", 5)], "9") == [Change(created, None)]
+    observe(store, ours)
+    observe(store, created)
+    assert replace(store, [A2], "4") == []
+    assert set(held(store)) == {("default", "a"), ("default", "b")}
+    assert replace(store, [config_map("a", 5)], "9") == [Change(created, None)]
 
 
 def test_versions_that_are_no_numbers_are_not_compared():
     """RF-11: only when both parse."""
-    store = Store()
-    store.replace([config_map("a", "x1")], "x9")
-    assert store.observe(config_map("a", 99)) == []
+    store = empty()
+    replace(store, [config_map("a", "x1")], "x9")
+    assert observe(store, config_map("a", 99)) == []
     store.revision = "9"
-    assert store.observe(config_map("a", "x99")) == []
-    fresh = Store()
-    assert fresh.observe(A1) == [], "nothing is known before the first list"
+    assert observe(store, config_map("a", "x99")) == []
+    fresh = empty()
+    assert observe(fresh, A1) == [], "nothing is known before the first list"
 
 
 def test_with_a_selector_an_unknown_object_is_not_taken_in():
     """An answer does not say whether the object fits the selector."""
-    store = Store(partial=True)
-    store.replace([A1], "1")
-    assert store.observe(config_map("b", 5)) == []
-    assert store.observe(config_map("a", 5, uid="another")) == []
+    store = empty(partial=True)
+    replace(store, [A1], "1")
+    assert observe(store, config_map("b", 5)) == []
+    assert observe(store, config_map("a", 5, uid="another")) == []
     ours = config_map("a", 6)
-    assert store.observe(ours) == [Change(A1, ours)]
+    assert observe(store, ours) == [Change(A1, ours)]
 
 
 def test_with_a_selector_an_object_that_left_it_before_our_write_goes():
     """Its deletion is the only event that will ever come."""
-    store = Store(partial=True)
-    store.replace([A1], "1")
-    store.observe(config_map("a", 5))
+    store = empty(partial=True)
+    replace(store, [A1], "1")
+    observe(store, config_map("a", 5))
     assert feed(store, "DELETED", A2) == [Change(A2, None)]
-    assert store.objects == {}
+    assert held(store) == {}
 
 
 class History:
@@ -243,11 +274,11 @@ class History:
         self.events = []
         self.delivered = 0
         self.answers = []
-        self.store = Store(partial=self.partial)
+        self.store = empty(self.partial)
         self.store.add_index("label", labels)
         self.mirror = {}
         self.read = {}
-        self.told(self.store.replace([], "1"))
+        self.told(replace(self.store, [], "1"))
 
     def told(self, changes):
         """Follow the changes as a handler does."""
@@ -311,7 +342,7 @@ class History:
             return
         answer = self.answers.pop(self.random.randrange(len(self.answers)))
         revision = int(answer["metadata"]["resourceVersion"])
-        self.told(self.store.observe(answer))
+        self.told(observe(self.store, answer))
         if not self.partial:
             name = answer["metadata"]["name"]
             self.read[name] = max(revision, self.read.get(name, 0))
@@ -328,37 +359,37 @@ class History:
                 state[name] = obj
         revision = self.events[end - 1][1]["metadata"]["resourceVersion"] if end else "1"
         if int(revision) >= int(self.store.revision):
-            self.told(self.store.replace(state.values(), revision))
+            self.told(replace(self.store, state.values(), revision))
             self.delivered = end
 
     def handlers_know_what_the_store_holds(self):
-        assert {key[1]: obj for key, obj in self.store.objects.items()} == self.mirror
+        assert {key[1]: obj for key, obj in held(self.store).items()} == self.mirror
 
     def our_writes_are_read(self):
         """WR-8: from its answer on, no read goes back behind our write, unless the watch has passed it."""
         for name, revision in self.read.items():
-            held = self.store.objects.get(("default", name))
-            assert int(self.store.revision) >= revision or int(held["metadata"]["resourceVersion"]) >= revision
+            now = self.store.objects.get(("default", name))
+            assert int(self.store.revision) >= revision or int(now["metadata"]["resourceVersion"]) >= revision
 
     def indexes_know_what_the_store_holds(self):
         for value in "01":
-            wanted = [o for o in self.store.objects.values() if o["metadata"]["labels"]["parity"] == value]
-            assert sorted(map(str, self.store.by_index("label", value))) == sorted(map(str, wanted))
+            wanted = [o for o in held(self.store).values() if o["metadata"]["labels"]["parity"] == value]
+            assert sorted(map(str, self.store.objects.by_index("label", value))) == sorted(map(str, wanted))
 
     def there_are_no_ghosts(self):
         """RF-9: nothing stays that the watch has seen deleted."""
         for change, obj in self.events[: self.delivered]:
-            held = self.store.objects.get(("default", obj["metadata"]["name"]))
-            if change == "DELETED" and held is not None:
-                assert int(held["metadata"]["resourceVersion"]) > int(obj["metadata"]["resourceVersion"])
+            now = self.store.objects.get(("default", obj["metadata"]["name"]))
+            if change == "DELETED" and now is not None:
+                assert int(now["metadata"]["resourceVersion"]) > int(obj["metadata"]["resourceVersion"])
 
     def everything_arrives(self):
         """IN-1: then the store is what the server has."""
         self.bring(len(self.events))
         while self.answers:
-            self.told(self.store.observe(self.answers.pop()))
+            self.told(observe(self.store, self.answers.pop()))
         wanted = {name: obj for name, obj in self.server.items() if obj["data"]["selected"]}
-        assert {key[1]: obj for key, obj in self.store.objects.items()} == wanted == self.mirror
+        assert {key[1]: obj for key, obj in held(self.store).items()} == wanted == self.mirror
         assert self.store._ahead == {}
 
     STEPS = (
@@ -402,7 +433,7 @@ def test_any_order_of_events_answers_and_lists(partial):
 def test_a_server_that_begins_anew_takes_our_writes_with_it():
     """A list older than what the watch has brought is another history, in which a write of ours never happened."""
     store = at(5, A1)
-    store.observe(config_map("b", 9))
-    assert store.replace([], "3") == [Change(A1, None), Change(config_map("b", 9), None)]
-    assert store.objects == {}
+    observe(store, config_map("b", 9))
+    assert replace(store, [], "3") == [Change(A1, None), Change(config_map("b", 9), None)]
+    assert held(store) == {}
     assert feed(store, "ADDED", config_map("b", 4)) == [Change(None, config_map("b", 4))]

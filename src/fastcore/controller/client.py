@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from fastcore.controller.model import Kind, Resource
 from fastcore.controller.requester import APPLY_PATCH, JSON, Params, Requester
 from fastcore.controller.retry import DEFAULT_RETRY, Retries, retry_on_conflict
 from fastcore.controller.turn import TURN, Written
+from fastcore.errors import ObjectError
+from fastcore.objects import split_list
 
 PAGE_SIZE = 500
 MERGE_PATCH = "application/merge-patch+json"
@@ -88,6 +90,49 @@ class Client(Requester):
             timeout: deadline of one page in seconds; None is the client's.
             retries: as in `request`, for one page.
         """
+        items, revision, _ = await self._listed(
+            kind, namespace, self._page, label_selector, field_selector, shard_selector, resource_version, limit,
+            timeout, retries,
+        )  # fmt: skip
+        for item in items:
+            if "kind" not in item:
+                item["apiVersion"] = kind.api_version
+                item["kind"] = kind.kind
+        return Listing(items, revision)
+
+    async def list_raw(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        shard_selector: str | None = None,
+        resource_version: str | None = None,
+        limit: int = PAGE_SIZE,
+        timeout: float | None = None,
+        retries: int | None = None,
+    ) -> tuple[Sequence[bytes], str]:
+        """As `list`, but each object as the JSON text that the server sent, to which nothing is added."""
+        items, revision, _ = await self._listed(
+            kind, namespace, _split_page, label_selector, field_selector, shard_selector, resource_version, limit,
+            timeout, retries,
+        )  # fmt: skip
+        return items, revision
+
+    async def _listed(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        read: Callable[[bytes], "_Page[_Item]"],
+        label_selector: str | None,
+        field_selector: str | None,
+        shard_selector: str | None,
+        resource_version: str | None,
+        limit: int,
+        timeout: float | None,
+        retries: int | None,
+    ) -> "_Page[_Item]":
         params: dict[str, str | int | bool | None] = {
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
@@ -97,25 +142,19 @@ class Client(Requester):
         }
         path = kind.path(namespace)
 
-        async def fetch(query: Params) -> _Page:
-            return self._page(await self.request("GET", path, params=query, timeout=timeout, retries=retries))
+        async def fetch(query: Params) -> _Page[_Item]:
+            return read(await self.request("GET", path, params=query, timeout=timeout, retries=retries))
 
         page = await fetch(params)
-        revision = page.metadata.get("resourceVersion", "")
-        items = page.items or []
-        while token := page.metadata.get("continue"):
+        items, revision = page.items, page.revision
+        while token := page.token:
             try:
                 page = await fetch({**params, "resourceVersion": None, "continue": token})
             except GoneError:
                 page = await fetch({**params, "limit": None})
-                revision, items = page.metadata.get("resourceVersion", ""), page.items or []
-                break
-            items += page.items or []
-        for item in items:
-            if "kind" not in item:
-                item["apiVersion"] = kind.api_version
-                item["kind"] = kind.kind
-        return Listing(items, revision)
+                return page
+            items += page.items
+        return _Page(items, revision, "")
 
     async def create(
         self,
@@ -342,20 +381,39 @@ class Client(Requester):
         return obj
 
     @staticmethod
-    def _page(body: bytes) -> "_Page":
+    def _page(body: bytes) -> "_Page[Resource]":
         try:
-            return _decode_page(body)
+            page = _decode_page(body)
         except msgspec.DecodeError as error:
             raise DecodeError(f"the answer is no list: {error}") from error
+        meta = page.metadata
+        return _Page(page.items or [], meta.get("resourceVersion", ""), meta.get("continue", ""))
 
 
-class _Page(msgspec.Struct, gc=False):
+_Item = TypeVar("_Item")
+
+
+class _Page(NamedTuple, Generic[_Item]):
+    items: list[_Item]
+    revision: str
+    token: str
+
+
+class _Answer(msgspec.Struct, gc=False):
     metadata: dict[str, Any]
     items: list[dict[str, Any]] | None = None  # Go writes an empty list as null
 
 
+def _split_page(body: bytes) -> _Page[bytes]:
+    try:
+        page = split_list(body)
+    except ObjectError as error:
+        raise DecodeError(f"the answer is no list: {error}") from error
+    return _Page(page.items, page.revision, page.continue_token)
+
+
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_page = msgspec.json.Decoder(_Answer).decode
 
 
 def _namespace(kind: Kind, obj: Mapping[str, Any]) -> str | None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Callable
 from fastcore.controller import features
 from fastcore.controller.client import Client
 from fastcore.controller.errors import ApiError
-from fastcore.controller.frames import check, shard_fields, tells_shard
-from fastcore.controller.model import Kind, Resource
+from fastcore.controller.frames import Item, read_item, tells_shard
+from fastcore.controller.model import Kind
 from fastcore.controller.shard_selector import ShardSelector
 
 _TIMEOUT_S = 60.0
@@ -42,7 +42,7 @@ class Collection:
         field_selector: str | None,
         shard: ShardSelector | None,
         page_size: int,
-        only: Callable[[Resource], bool] | None = None,
+        only: Callable[[Item], bool] | None = None,
     ) -> None:
         self._client = client
         self._kind = kind
@@ -81,13 +81,13 @@ class Collection:
             features.lacks(self._client.config, _SHARDS, self._kind)
         self._sharded = False
 
-    async def list(self, start: str) -> tuple[list[Resource], str]:
+    async def list(self, start: str) -> tuple[list[Item], str]:
         """Every object of the collection, and the revision.
 
         Args:
             start: "" for the newest state, "0" for any, else a resourceVersion that it must not be older than.
         """
-        listing = await self._client.list(
+        raws, revision = await self._client.list_raw(
             self._kind,
             self._namespace,
             label_selector=self._label_selector,
@@ -98,9 +98,7 @@ class Collection:
             timeout=_TIMEOUT_S,
             retries=0,
         )
-        for item in listing.items:
-            check(item)
-        return [item for item in listing.items if self.holds(item)], listing.revision
+        return [item for item in map(read_item, raws) if self.holds(item)], revision
 
     def stream(
         self, start: str, timeout: int, *, idle_timeout: float, opened: Callable[[], None]
@@ -140,11 +138,11 @@ class Collection:
             retries=0,
         )
 
-    def holds(self, obj: Resource) -> bool:
+    def holds(self, item: Item) -> bool:
         """Whether an object that the server sent belongs to the collection."""
-        if self._shard is not None and not self._sharded and not self._shard.holds(*shard_fields(obj)):
+        if self._shard is not None and not self._sharded and not self._shard.holds(item.head.uid, item.head.namespace):
             return False
-        return self._only is None or self._only(obj)
+        return self._only is None or self._only(item)
 
     def __str__(self) -> str:
         where = f"{self._client.prefix} {self._namespace or ''}".strip()

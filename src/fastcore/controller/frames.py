@@ -1,76 +1,89 @@
 """What lists and watches carry, read: events, revisions, marks. The only place where a reflector looks into objects."""
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from fastcore.controller.errors import ApiError, DecodeError, GoneError, error_of
-from fastcore.controller.model import Resource
+from fastcore.errors import ObjectError
+from fastcore.objects import Head, WatchEvent, head, split_event
 
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _CLUSTER = "kcp.io/cluster"
 
 
-class _Event(msgspec.Struct, gc=False):
-    type: str
-    object: dict[str, Any]
+class Item(NamedTuple):
+    """An object as the server sent it, and whose it is; nothing else of it has been decoded."""
+
+    head: Head
+    raw: bytes
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name), "" for no namespace."""
+        return self.head.namespace, self.head.name
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    annotations: dict[str, Any] | None = None
+
+
+class _Object(msgspec.Struct, gc=False):
+    metadata: _Metadata
 
 
 class _List(msgspec.Struct, gc=False):
     metadata: dict[str, Any]
 
 
+_Members = dict[str, msgspec.Raw]
+
 _decode_list = msgspec.json.Decoder(_List).decode
-_decode = msgspec.json.Decoder(_Event).decode
+_decode_object = msgspec.json.Decoder(_Object).decode
+_decode_members = msgspec.json.Decoder(_Members).decode
+_decode_status = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
-def decode_event(line: bytes) -> tuple[str, Resource]:
-    """The type and the object of a watch's line.
+def read_event(line: bytes) -> WatchEvent:
+    """The type, the object and the resourceVersion of a watch's line.
 
     Raises:
         DecodeError: it is no event.
     """
     try:
-        event = _decode(line)
-    except msgspec.DecodeError as error:
+        return split_event(line)
+    except ObjectError as error:
         raise DecodeError(f"the watch sent something that is no event: {error}") from error
-    return event.type, event.object
 
 
-def revision_of(obj: Resource) -> str:
+def revision_of(event: WatchEvent) -> str:
     """The resourceVersion of an event's object.
 
     Raises:
         DecodeError: it has none.
     """
-    try:
-        return str(obj["metadata"]["resourceVersion"])
-    except (KeyError, TypeError) as error:
-        raise DecodeError("the watch sent an object without a resourceVersion") from error
+    if not event.revision:
+        raise DecodeError("the watch sent an object without a resourceVersion")
+    return event.revision
 
 
-def check(obj: Resource) -> None:
-    """Refuse what cannot be stored: an object without a name.
+def read_item(raw: bytes) -> Item:
+    """An object and whose it is.
 
     Raises:
-        DecodeError: it has none.
+        DecodeError: it cannot be stored: it is no object, or has no name.
     """
-    meta = obj.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
-        raise DecodeError("the server sent an object without a name")
+    try:
+        return Item(head(raw), raw)
+    except ObjectError as error:
+        raise DecodeError(f"the server sent what cannot be stored: {error}") from error
 
 
-def identity(obj: Resource) -> Hashable:
+def identity(item: Item) -> Hashable:
     """What tells an object from all others of its kind, in any workspace."""
-    meta = obj["metadata"]
-    return meta.get("uid") or (meta.get("namespace"), meta["name"])
-
-
-def shard_fields(obj: Resource) -> tuple[str, str]:
-    """The uid and the namespace of an object: what it can be sharded by."""
-    meta = obj["metadata"]
-    return meta.get("uid") or "", meta.get("namespace") or ""
+    return item.head.uid or item.key
 
 
 def tells_shard(answer: bytes) -> bool:
@@ -81,32 +94,48 @@ def tells_shard(answer: bytes) -> bool:
         return False
 
 
-def cluster_of(obj: Resource) -> str:
+def cluster_of(item: Item) -> str:
     """The workspace that an answer of a wildcard says an object is in, or ""."""
-    annotations = obj["metadata"].get("annotations")
-    return (annotations or {}).get(_CLUSTER) or ""
+    found = _annotations(item.raw).get(_CLUSTER)
+    return found if isinstance(found, str) else ""
 
 
-def namespace_of(obj: Resource) -> str:
+def namespace_of(item: Item) -> str:
     """The namespace of an object, or ""."""
-    return obj["metadata"].get("namespace") or ""
+    return item.head.namespace
 
 
-def drop_cluster(obj: Resource) -> None:
-    """Take away what only answers of a wildcard have, so that an object looks the same whichever way it came."""
-    annotations = obj["metadata"].get("annotations")
-    if annotations and annotations.pop(_CLUSTER, None) is not None and not annotations:
-        del obj["metadata"]["annotations"]
+def without_cluster(item: Item) -> Item:
+    """Without what only answers of a wildcard have, so that an object looks the same whichever way it came."""
+    if not cluster_of(item):
+        return item
+    members = _decode_members(item.raw)
+    metadata = _decode_members(members["metadata"])
+    annotations = _decode_members(metadata["annotations"])
+    del annotations[_CLUSTER]
+    if annotations:
+        metadata["annotations"] = msgspec.Raw(_encode(annotations))
+    else:
+        del metadata["annotations"]
+    members["metadata"] = msgspec.Raw(_encode(metadata))
+    return Item(item.head, _encode(members))
 
 
-def ends_initial(bookmark: Resource) -> bool:
+def ends_initial(bookmark: WatchEvent) -> bool:
     """Whether a bookmark says that all initial events have been sent (RF-2)."""
-    annotations = bookmark["metadata"].get("annotations") or {}
-    return annotations.get(_INITIAL_EVENTS_END) == "true"
+    return _annotations(bookmark.object).get(_INITIAL_EVENTS_END) == "true"
 
 
-def watch_error(status: Resource) -> ApiError:
+def _annotations(raw: bytes) -> dict[str, Any]:
+    try:
+        return _decode_object(raw).metadata.annotations or {}
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"the server sent an object whose metadata cannot be read: {error}") from error
+
+
+def watch_error(raw: bytes) -> ApiError:
     """The error that a watch's ERROR event carries."""
+    status = _decode_status(raw)
     code = status.get("code")
     if code is None and status.get("reason") in ("Expired", "Gone"):
         code = 410

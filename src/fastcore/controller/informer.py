@@ -8,26 +8,31 @@ counted and stops nothing else.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
-from copy import deepcopy
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
-from fastcore.controller.managed import keep_own_fields
+from fastcore.controller.frames import Item, read_item
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
-from fastcore.controller.store import Change, IndexFunction, Store
+from fastcore.controller.store import IndexFunction, Store
 from fastcore.controller.workspace import Workspace
 from fastcore.errors import WaitTimeout
+from fastcore.objects import Change, ObjectStore
 
 log = logging.getLogger(__name__)
 
 Objects = list[Resource]
 
 _OWNER_INDEX = "owner"
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Handler(Protocol):
@@ -82,7 +87,8 @@ class InformerStats:
 class Informer:
     """Mirrors the objects of one kind in one workspace.
 
-    The objects that it hands out are shared: nobody may change them (IN-6).
+    The objects that it hands out are shared and read-only views (IN-6): what would change one raises TypeError, and
+    `fastcore.objects.thaw` makes a copy that may be changed.
 
     Args:
         workspace: where; its namespace restricts namespaced kinds.
@@ -93,8 +99,8 @@ class Informer:
         streaming: ask for the objects as a stream where the server has it, instead of lists.
         mirror: makes what feeds this informer, instead of a reflector of its own; such an informer is not run.
         namespace: instead of the workspace's.
-        transform: changes each object before it is stored, in place or by returning another; instead of the default,
-            which drops `metadata.managedFields` but for what `field_manager` applied.
+        transform: changes each object, decoded for it, before it is stored, in place or by returning another; instead
+            of the default, which drops `metadata.managedFields` but for what `field_manager` applied.
         field_manager: our own name in `managedFields`.
         resync: every so many seconds (±10 %) each handler gets an update of each object with itself, without any
             request (IN-5); >= 1, None is never.
@@ -109,7 +115,7 @@ class Informer:
     Raises:
         ValueError: `resync` is less than 1 s.
 
-    Complexity: get O(1); by_index O(result); list O(n).
+    Complexity: get O(1) for the objects read last, else O(bytes of the object); by_index O(result); list O(bytes).
     Thread safety: use from one event loop.
 
     Example:
@@ -143,14 +149,18 @@ class Informer:
         self.workspace = workspace
         self.kind = kind
         self.namespace = (namespace or workspace.namespace) if kind.namespaced else None
-        self._shallow = transform is None  # the default changes only the metadata's own members
-        self._transform = transform or keep_own_fields(field_manager)
+        self._transform = transform
         self._resync = resync
         self._clock = clock
         self._sleep = sleep
         self._random = random or new_random()
-        self._store = Store(partial=bool(label_selector or field_selector or shard_selector))
-        self._store.add_index(_OWNER_INDEX, _owner_uids)
+        self._objects = (
+            ObjectStore(api_version=kind.api_version, kind=kind.kind, field_manager=field_manager)
+            if transform is None
+            else ObjectStore(api_version=kind.api_version, kind=kind.kind, drop=())
+        )
+        self._objects.index(_OWNER_INDEX, "metadata.ownerReferences.uid")
+        self._store = Store(self._objects, partial=bool(label_selector or field_selector or shard_selector))
         self.shared = mirror is not None
         feed = Feed(self)
         self._reflector: Mirror = (
@@ -172,7 +182,7 @@ class Informer:
             )
         )
         self._handlers: tuple[Handler, ...] = ()
-        self._pending: deque[tuple[tuple[Handler, ...], Change, bool]] = deque()
+        self._pending: deque[tuple[tuple[Handler, ...], Change | _Again, bool]] = deque()
         self._delivering = False
         self._handler_errors = 0
         self._synced = False
@@ -236,14 +246,12 @@ class Informer:
 
     def get(self, namespace: str | None, name: str) -> Resource | None:
         """The object of this key, or None."""
-        return self._store.objects.get((namespace or "", name))
+        found: Resource | None = self._objects.get((namespace or "", name))
+        return found
 
     def list(self, namespace: str | None = None) -> Objects:
-        """Every object, or those of one namespace."""
-        objects = self._store.objects
-        if namespace is None:
-            return list(objects.values())
-        return [obj for (where, _), obj in objects.items() if where == namespace]
+        """Every object, or those of one namespace; each is decoded for it."""
+        return [*self._objects.views(namespace)]
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index all objects, also those that are there already (IN-3, IN-4).
@@ -263,17 +271,19 @@ class Informer:
         Raises:
             ValueError: there is no index of this name.
         """
-        return self._store.by_index(name, value)
+        return [*self._objects.by_index(name, value)]
 
     def by_owner(self, uid: str) -> Objects:
         """The objects with an owner reference to `uid`."""
-        return self._store.by_index(_OWNER_INDEX, uid)
+        return [*self._objects.by_index(_OWNER_INDEX, uid)]
 
     def add_handler(self, handler: Handler) -> None:
         """Tell `handler` of every object that is there and of every change from now on, without a gap (IN-3)."""
         self._handlers = (*self._handlers, handler)
-        for obj in self.list():
-            self._call(handler, Change(None, obj), True)
+        for key in self._objects:
+            obj = self._objects.get(key)
+            if obj is not None:
+                self._call(handler, (None, obj), True)
 
     def observe(self, obj: Resource) -> None:
         """Take the answer of a write of ours, so that reads see it before the watch brings it.
@@ -289,18 +299,17 @@ class Informer:
             return  # of a write to /scale, say
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return
-        mine = {**obj, "metadata": dict(obj["metadata"])} if self._shallow else deepcopy(obj)
-        self._deliver(self._store.observe(self._prepare(mine)), False)
+        self._deliver(self._store.observe(self._prepare(read_item(_encode(obj)))), False)
 
     def resync(self) -> None:
         """Show every handler every object once more, as an update of the object with itself (IN-5)."""
-        self._deliver([Change(obj, obj) for obj in self.list()], False)
+        self._deliver([_Again(self._objects, key) for key in self._objects], False)
 
     def stats(self) -> InformerStats:
         """A reading of the counters."""
         counts = self._reflector.stats
         return InformerStats(
-            objects=len(self._store.objects),
+            objects=len(self._objects),
             synced=self._synced,
             lists=counts.lists,
             watches=counts.watches,
@@ -324,41 +333,45 @@ class Informer:
             await self._sleep(period * self._random.uniform(0.9, 1.1))
             self.resync()
 
-    def _prepare(self, obj: Resource) -> Resource:
+    def _prepare(self, item: Item) -> Item:
+        if self._transform is None:
+            return item
+        named = {"apiVersion": self.kind.api_version, "kind": self.kind.kind}  # which lists leave out
         try:
-            return self._transform(obj)
+            return read_item(_encode(self._transform({**named, **_decode(item.raw)})))
         except Exception:
             self._handler_errors += 1
             log.exception("the transform of %s failed; the object is stored as it came", self)
-            return obj
+            return item
 
-    def _deliver(self, changes: Iterable[Change], initial: bool) -> None:
-        """Tell the handlers, in order even if one of them causes further changes (IN-1)."""
+    def _deliver(self, changes: "_Changes", initial: bool) -> None:
+        """Tell the handlers, in order even if one of them causes further changes (IN-1); empties `changes`."""
         handlers = self._handlers
         if not handlers:
             return
         self._pending.extend((handlers, change, initial) for change in changes)
+        changes.clear()  # so that the views of each are let go of once it has been told
         if self._delivering:
             return
         self._delivering = True
         try:
             while self._pending:
                 handlers, change, initial = self._pending.popleft()
+                step = (change.old, change.new)
                 for handler in handlers:
-                    self._call(handler, change, initial)
+                    self._call(handler, step, initial)
         finally:
             self._delivering = False
 
-    def _call(self, handler: Handler, change: Change, initial: bool) -> None:
-        old, new = change
+    def _call(self, handler: Handler, step: tuple[Resource | None, Resource | None], initial: bool) -> None:
+        old, new = step
         try:
-            if old is None:
-                assert new is not None
-                handler.on_add(new, initial)
-            elif new is None:
-                handler.on_delete(old)
-            else:
+            if old is not None and new is not None:
                 handler.on_update(old, new)
+            elif new is not None:
+                handler.on_add(new, initial)
+            elif old is not None:
+                handler.on_delete(old)
         except Exception:
             self._handler_errors += 1
             log.exception("a handler of the informer of %s failed", self)
@@ -374,7 +387,7 @@ class Feed:
         self._informer = informer
         self._store = informer._store
 
-    def replace(self, items: list[Resource], revision: str) -> None:
+    def replace(self, items: list[Item], revision: str) -> None:
         """See Sink."""
         informer = self._informer
         prepared = [informer._prepare(item) for item in items]
@@ -386,15 +399,31 @@ class Feed:
         """See Sink."""
         self._store.revision = revision
 
-    def apply(self, change: str, obj: Resource) -> None:
+    def apply(self, change: str, item: Item) -> None:
         """See Sink."""
         informer = self._informer
-        informer._deliver(self._store.apply(change, informer._prepare(obj)), False)
+        informer._deliver(self._store.apply(change, informer._prepare(item)), False)
 
     def resync(self) -> None:
         """Show every handler every object once more."""
         self._informer.resync()
 
 
-def _owner_uids(obj: Resource) -> Iterator[str]:
-    return (owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ())
+class _Again:
+    """An object that is shown once more, as it is then; nothing, if it has gone meanwhile."""
+
+    __slots__ = ("_key", "_objects")
+
+    def __init__(self, objects: ObjectStore, key: tuple[str, str]) -> None:
+        self._objects = objects
+        self._key = key
+
+    @property
+    def old(self) -> Resource | None:
+        found: Resource | None = self._objects.get(self._key)
+        return found
+
+    new = old
+
+
+_Changes = list[Change] | list[_Again]

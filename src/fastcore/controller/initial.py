@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 
 from fastcore.controller.errors import ApiError, ConnectionFailed
-from fastcore.controller.frames import check, ends_initial, identity, revision_of
-from fastcore.controller.model import Resource
+from fastcore.controller.frames import Item, ends_initial, identity, read_item, revision_of
+from fastcore.objects import WatchEvent
 
 
 class NotStreamed(ApiError):
@@ -14,15 +14,15 @@ class NotStreamed(ApiError):
 
 async def collect(
     lines: AsyncIterator[bytes],
-    event: Callable[[bytes], tuple[str, Resource]],
-    holds: Callable[[Resource], bool],
+    event: Callable[[bytes], WatchEvent],
+    holds: Callable[[Item], bool],
     silence: float,
-) -> tuple[list[Resource], str]:
+) -> tuple[list[Item], str]:
     """Read a stream up to the bookmark that ends its initial events; the objects, and the bookmark's revision.
 
     Args:
         lines: of the stream, which goes on afterwards.
-        event: the type and the object of a line.
+        event: what a line says.
         holds: whether an object belongs to the collection.
         silence: seconds, > 0; a server that sends initial events does not pause for so long.
 
@@ -31,22 +31,22 @@ async def collect(
         ConnectionFailed: the stream ended before.
         ApiError: what `lines` and `event` raise.
     """
-    objects: dict[Hashable, Resource] = {}
+    objects: dict[Hashable, Item] = {}
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(silence) as limit:
             async for line in lines:
                 limit.reschedule(loop.time() + silence)
-                change, obj = event(line)
-                if change == "BOOKMARK":
-                    if ends_initial(obj):
-                        return list(objects.values()), revision_of(obj)
+                told = event(line)
+                if told.type == "BOOKMARK":
+                    if ends_initial(told):
+                        return list(objects.values()), revision_of(told)
                     raise NotStreamed("a bookmark came before the end of the initial events was announced")
-                check(obj)
-                if change == "DELETED":
-                    objects.pop(identity(obj), None)
-                elif holds(obj):
-                    objects[identity(obj)] = obj
+                item = read_item(told.object)
+                if told.type == "DELETED":
+                    objects.pop(identity(item), None)
+                elif holds(item):
+                    objects[identity(item)] = item
     except TimeoutError as error:
         if isinstance(error, ApiError) or not limit.expired():
             raise

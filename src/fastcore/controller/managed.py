@@ -4,27 +4,10 @@ Nobody here needs the entries of others, and they are half of many an object. Ou
 take away, because it no longer mentions them: comparing values alone cannot see that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-
-from fastcore.controller.model import Resource
-
-
-def keep_own_fields(manager: str) -> Callable[[Resource], Resource]:
-    """A transform for informers: drops every entry of `managedFields` but those that `manager` applied."""
-
-    def transform(obj: Resource) -> Resource:
-        meta = obj["metadata"]
-        entries = meta.pop("managedFields", None)
-        if entries:
-            own = [e for e in entries if e.get("manager") == manager and e.get("operation") == "Apply"]
-            if own:
-                meta["managedFields"] = own
-        return obj
-
-    return transform
 
 
 def drops_nothing(live: Mapping[str, Any], desired: Mapping[str, Any], manager: str, subresource: str = "") -> bool:

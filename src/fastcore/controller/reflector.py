@@ -26,10 +26,11 @@ from fastcore.controller.errors import (
     ServerError,
     TooManyRequestsError,
 )
-from fastcore.controller.frames import check, decode_event, revision_of, unavailable, watch_error
+from fastcore.controller.frames import Item, read_event, read_item, revision_of, unavailable, watch_error
 from fastcore.controller.initial import NotStreamed, collect
-from fastcore.controller.model import Kind, Resource
+from fastcore.controller.model import Kind
 from fastcore.controller.shard_selector import ShardSelector
+from fastcore.objects import WatchEvent
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,14 @@ MAX_RETRY_AFTER_S = 300.0  # servers ask for up to 32 s (LI-2); more comes of a 
 class Sink(Protocol):
     """What a reflector fills. Calls never overlap, and none may wait."""
 
-    def replace(self, items: list[Resource], revision: str) -> None:
+    def replace(self, items: list[Item], revision: str) -> None:
         """The collection is exactly `items` at `revision`."""
 
     def advance(self, revision: str) -> None:
         """Everything up to `revision` has been, or with the very next call will be, handed over."""
 
-    def apply(self, change: str, obj: Resource) -> None:
-        """`obj` was "ADDED", "MODIFIED" or "DELETED"; it belongs to the sink now."""
+    def apply(self, change: str, item: Item) -> None:
+        """`item` was "ADDED", "MODIFIED" or "DELETED"."""
 
 
 class _Watching(TypedDict):
@@ -101,7 +102,7 @@ class Reflector:
         shard: restricts it to a part; here, where the server cannot.
         only: which objects the sink is given; the position moves on with the others, too.
         streaming: start with a stream where the server offers it; it takes no more memory than the objects do, while
-            a list is held whole, as bytes and decoded.
+            a list is held whole.
         backoff: waits after failures.
         clock: integer nanoseconds.
         sleep: waits so many seconds.
@@ -124,7 +125,7 @@ class Reflector:
         label_selector: str | None = None,
         field_selector: str | None = None,
         shard: ShardSelector | None = None,
-        only: Callable[[Resource], bool] | None = None,
+        only: Callable[[Item], bool] | None = None,
         streaming: bool = True,
         backoff: Backoff | None = None,
         clock: Clock = monotonic_ns,
@@ -226,7 +227,7 @@ class Reflector:
         self._start_from = ""
         return True
 
-    def _fill(self, items: list[Resource], revision: str) -> None:
+    def _fill(self, items: list[Item], revision: str) -> None:
         self.stats.lists += 1
         self.stats.active_ns = self._clock()
         self._sink.replace(items, revision)
@@ -262,26 +263,26 @@ class Reflector:
             "opened": self._opened,
         }
 
-    def _event(self, line: bytes) -> tuple[str, Resource]:
-        change, obj = decode_event(line)
+    def _event(self, line: bytes) -> WatchEvent:
+        event = read_event(line)
         counts = self.stats.events
-        counts[change] = counts.get(change, 0) + 1
+        counts[event.type] = counts.get(event.type, 0) + 1
         self.stats.active_ns = self._clock()
-        if change == "ERROR":
-            raise watch_error(obj)
-        return change, obj
+        if event.type == "ERROR":
+            raise watch_error(event.object)
+        return event
 
     def _take(self, line: bytes, settled: bool = True) -> bool:
         """Hand one event to the sink; whether the events from here on say where to resume."""
-        change, obj = self._event(line)
-        if change != "BOOKMARK":
-            check(obj)
+        event = self._event(line)
+        change = event.type
+        item = read_item(event.object) if change != "BOOKMARK" else None
         settled = settled or change != "ADDED"
         if settled:
-            self._position = self._start_from = revision = revision_of(obj)
+            self._position = self._start_from = revision = revision_of(event)
             self._sink.advance(revision)
-        if change in ("ADDED", "MODIFIED", "DELETED") and self._collection.holds(obj):
-            self._sink.apply(change, obj)
+        if item is not None and change in ("ADDED", "MODIFIED", "DELETED") and self._collection.holds(item):
+            self._sink.apply(change, item)
         return settled
 
     def _opened(self) -> None:

@@ -17,8 +17,8 @@ from fastcore.controller.client import PAGE_SIZE
 from fastcore.controller.collection import Collection
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import ApiError
-from fastcore.controller.frames import revision_of, unavailable
-from fastcore.controller.model import Kind, Resource, parse_revision
+from fastcore.controller.frames import Item, unavailable
+from fastcore.controller.model import Kind, parse_revision
 from fastcore.controller.reflector import Reflector, ReflectorStats, Sink
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.workspace import Wildcard, Workspace
@@ -37,7 +37,7 @@ class PartSink(Sink, Protocol):
 
 class _Held(NamedTuple):
     change: str
-    obj: Resource
+    item: Item
 
 
 class Part:
@@ -63,22 +63,22 @@ class Part:
         """
         raise RuntimeError(f"the informer of {self.workspace.name} is fed by a shared watch: it does not run by itself")
 
-    def fill(self, items: list[Resource], revision: str) -> None:
+    def fill(self, items: list[Item], revision: str) -> None:
         """The share is exactly `items` at `revision`, and then what was held back and is newer."""
         self.filled = True
         held, self.held = self.held, []
         self.sink.replace(items, revision)
-        for change, obj in held:
-            if _newer(revision_of(obj), revision):
-                self.take(change, obj, revision_of(obj))
+        for change, item in held:
+            if _newer(item.head.revision, revision):
+                self.take(change, item, item.head.revision)
 
-    def take(self, change: str, obj: Resource, revision: str) -> None:
+    def take(self, change: str, item: Item, revision: str) -> None:
         """An event of the shared watch."""
         if not self.filled:
-            self.held.append(_Held(change, obj))
+            self.held.append(_Held(change, item))
             return
         self.sink.advance(revision)
-        self.sink.apply(change, obj)
+        self.sink.apply(change, item)
 
 
 class SharedWatch:
@@ -179,15 +179,14 @@ class SharedWatch:
 
     # What the reflector calls
 
-    def replace(self, items: list[Resource], revision: str) -> None:
+    def replace(self, items: list[Item], revision: str) -> None:
         """Every part is exactly its share of `items`, but for those that came after the start had begun."""
-        shares: dict[str, list[Resource]] = {name: [] for name in self._parts}
+        shares: dict[str, list[Item]] = {name: [] for name in self._parts}
         place = self._wildcard.place
         for item in items:
             share = shares.get(place(item))
             if share is not None:
-                self._wildcard.strip(item)
-                share.append(item)
+                share.append(self._wildcard.strip(item))
         incomplete, self._dropped = self._dropped, set()
         self._passed = None
         for name, share in shares.items():
@@ -207,12 +206,11 @@ class SharedWatch:
             asyncio.get_running_loop().call_soon(self._tell)
         self._passed = revision
 
-    def apply(self, change: str, obj: Resource) -> None:
+    def apply(self, change: str, item: Item) -> None:
         """Hand an event to the part that it belongs to."""
-        part = self._parts.get(self._wildcard.place(obj))
+        part = self._parts.get(self._wildcard.place(item))
         if part is not None:
-            self._wildcard.strip(obj)
-            part.take(change, obj, self._passed or revision_of(obj))
+            part.take(change, self._wildcard.strip(item), self._passed or item.head.revision)
         self._passed = ""
 
     def _tell(self) -> None:
@@ -222,8 +220,8 @@ class SharedWatch:
                 if part.filled:
                     part.sink.advance(passed)
 
-    def _wanted(self, obj: Resource) -> bool:
-        name = self._wildcard.place(obj)
+    def _wanted(self, item: Item) -> bool:
+        name = self._wildcard.place(item)
         if name in self._parts:
             return True
         if self._reflector.position is None:

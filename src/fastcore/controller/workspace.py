@@ -8,8 +8,8 @@ from urllib.parse import quote
 from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.errors import ApiError, ForbiddenError, NotFoundError
-from fastcore.controller.frames import cluster_of, drop_cluster, namespace_of
-from fastcore.controller.model import NAMESPACE, Kind, Resource
+from fastcore.controller.frames import Item, cluster_of, namespace_of, without_cluster
+from fastcore.controller.model import NAMESPACE, Kind
 
 _WORTH_SHARING = 8
 
@@ -29,13 +29,12 @@ class Wildcard:
     def __init__(self, client: Client, *, by_namespace: bool = False) -> None:
         self.client = client
         self.by_namespace = by_namespace
-        self.place: Callable[[Resource], str] = namespace_of if by_namespace else cluster_of
+        self.place: Callable[[Item], str] = namespace_of if by_namespace else cluster_of
         """The name of the workspace that an object is in, or ""."""
 
-    def strip(self, obj: Resource) -> None:
-        """Take from `obj` what only this way shows, so that it looks as it does when it is read by itself."""
-        if not self.by_namespace:
-            drop_cluster(obj)
+    def strip(self, item: Item) -> Item:
+        """`item` without what only this way shows, so that it looks as it does when it is read by itself."""
+        return item if self.by_namespace else without_cluster(item)
 
     def covers(self, kind: Kind) -> bool:
         """Whether objects of `kind` can be told apart."""
