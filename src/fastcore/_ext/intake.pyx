@@ -73,7 +73,6 @@ cdef enum:
     METADATA = 1
     ELSEWHERE = 2
 
-cdef tuple KEPT = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 
 
 @cython.final
