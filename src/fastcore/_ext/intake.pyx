@@ -74,7 +74,6 @@ cdef enum:
     ELSEWHERE = 2
 
 
-
 @cython.final
 @cython.no_gc
 cdef class Rules:
