@@ -10,7 +10,8 @@ STAMP := $(VENV)/.installed
 SOURCES := $(wildcard src/fastcore/_ext/*.pyx src/fastcore/_ext/*.pxd)
 BUILT := $(VENV)/.built
 PYTEST_ARGS ?=
-PRIMITIVES := tests/cache tests/ratelimit tests/breaker tests/pool tests/queue tests/diff tests/threads tests/isolated \
+BENCH_ARGS ?= --objects 1000
+PRIMITIVES := tests/cache tests/ratelimit tests/breaker tests/pool tests/queue tests/diff tests/objects tests/threads tests/isolated \
 	tests/fuzz
 # Neither long runs nor a real server.
 QUICK := 'not slow and not kube'
@@ -18,11 +19,11 @@ QUICK := 'not slow and not kube'
 # Where the real kube-apiserver lies, as for controller-runtime's envtest.
 export KUBEBUILDER_ASSETS ?= $(wildcard $(abspath ../shared/envtest))
 
-.PHONY: help venv build demo test lint types bench bench-plots wheel services clean \
+.PHONY: help venv build demo test lint types bench bench-controllers bench-plots wheel services clean \
 	nightly hammer sanitize valgrind fuzz freethreaded races refleaks
 
 help: ## list the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no python3 found; set PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -63,6 +64,10 @@ types: $(BUILT) ## mypy strict, stubs against the binaries, basedpyright on the 
 
 bench: $(BUILT) ## every primitive against its twin and its peers, as ratios
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-quiet -q $(PYTEST_ARGS)
+
+bench-controllers: $(BUILT) ## the reference job beside kopf and controller-runtime: BENCH_ARGS='--objects 1000 --strict'
+	mkdir -p build
+	$(BIN)/python -m benchmarks.controllers --json build/controllers.json $(BENCH_ARGS)
 
 bench-plots: $(BUILT) ## the same, drawn into docs/plots
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group plots

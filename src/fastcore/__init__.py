@@ -28,6 +28,7 @@ from fastcore.errors import (
     CircuitOpenError,
     FastcoreError,
     NotFound,
+    ObjectError,
     PatchConflict,
     PatchError,
     PatchTestFailed,
@@ -38,6 +39,7 @@ from fastcore.errors import (
     WaitCancelled,
     WaitTimeout,
 )
+from fastcore.objects import ObjectStore
 from fastcore.pool import BufferPool, ObjectPool
 from fastcore.queue import WorkQueue
 from fastcore.ratelimit import ItemBackoff, KeyedTokenBucket, MaxOf, TokenBucket
@@ -59,7 +61,9 @@ __all__ = [
     "LoadingCache",
     "MaxOf",
     "NotFound",
+    "ObjectError",
     "ObjectPool",
+    "ObjectStore",
     "PatchConflict",
     "PatchError",
     "PatchTestFailed",
