@@ -23,7 +23,8 @@ class S3FIFOTwins(Twins):
         self.now = 0
         weigh = (lambda value: value) if weighted else None
         self.twins = tuple(
-            kind(maxsize, weigh, ttl, self.timer, touch=touch) for kind in (ext.S3FIFOCache, py.S3FIFOCache)
+            kind(maxsize, weigh, ttl, self.timer, touch=touch, **options)
+            for kind, options in zip((ext.S3FIFOCache, py.S3FIFOCache), self.listened(), strict=True)
         )
 
     def timer(self):
