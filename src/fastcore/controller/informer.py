@@ -17,7 +17,7 @@ import msgspec
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.frames import Item, read_item
-from fastcore.controller.model import Kind, Resource
+from fastcore.controller.model import Kind, Resource, key_of
 from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.store import IndexFunction, Store
@@ -299,6 +299,8 @@ class Informer:
             return  # of a write to /scale, say
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return
+        if self._store.has_observed(key_of(obj), obj["metadata"].get("resourceVersion")):
+            return  # a batch and its client both tell of the same answer
         self._deliver(self._store.observe(self._prepare(read_item(_encode(obj)))), False)
 
     def resync(self) -> None:
