@@ -11,6 +11,7 @@ from pathlib import Path
 
 import Cython.Compiler.Options
 from Cython.Build import cythonize
+from Cython.Compiler.Code import UtilityCode
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FASTCORE_DEBUG") == "1"
@@ -19,6 +20,23 @@ SANITIZE = os.environ.get("FASTCORE_SANITIZE", "")
 ONLY = {name for name in os.environ.get("FASTCORE_ONLY", "").split(",") if name}
 
 Cython.Compiler.Options.warning_errors = True
+
+# What Cython 3.3.1 makes of dict.get() takes its reference after the look-up: without a GIL another thread may have
+# dropped the value by then. (Its dict[key] and setdefault() do it in one step.)
+get = UtilityCode.load_cached("dict_getitem_default", "Optimize.c")
+borrowed = "    value = PyDict_GetItemWithError(d, key);\n"
+if borrowed not in get.impl:
+    sys.exit("setup.py mends dict.get() of Cython 3.3.1, and this Cython does it in another way: see whether it must be")
+get.impl = get.impl.replace(
+    borrowed,
+    """\
+#ifdef Py_GIL_DISABLED
+    if (unlikely(PyDict_GetItemRef(d, key, &value) < 0)) return NULL;
+    return value ? value : Py_NewRef(default_value);
+#endif
+"""
+    + borrowed,
+)
 
 macros: list[tuple[str, str | None]] = []
 if sys.platform == "win32":

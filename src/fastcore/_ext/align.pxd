@@ -9,7 +9,7 @@ User code can run where document.pxd says.
 from cpython.bool cimport PyBool_Check
 from cpython.unicode cimport PyUnicode_CheckExact
 
-from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, enter, is_dict, is_list, plain
+from fastcore._ext.document cimport Py_LeaveRecursiveCall, check_key, enter, held, is_dict, is_list, plain
 
 cdef enum:
     # Up to this product of lengths the alignment is the best one; beyond it, only items that are there once are sought.
@@ -67,7 +67,7 @@ cdef inline object frozen(object value, int depth):
         parts = []
         enter(depth)
         try:
-            for item in <list>value:
+            for item in held(<list>value):
                 parts.append(frozen(item, depth + 1))
         finally:
             Py_LeaveRecursiveCall()

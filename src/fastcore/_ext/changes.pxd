@@ -8,8 +8,8 @@ from cpython.object cimport PyObject
 
 from fastcore._ext.align cimport aligned
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, look_up, owned, plain, pointer,
-    same_scalar, same_text,
+    Py_LeaveRecursiveCall, check_key, enter, equal, held, is_container, is_dict, is_list, look_up, owned, plain,
+    pointer, same_scalar, same_text,
 )
 
 
@@ -40,7 +40,7 @@ cdef inline int pair(object old, object new, list found, bint careful, int depth
     elif is_list(a) and is_list(b):
         enter(depth)
         try:
-            arrays(<list>a, <list>b, found, careful, depth + 1)
+            arrays(held(<list>a), held(<list>b), found, careful, depth + 1)
         finally:
             Py_LeaveRecursiveCall()
     elif is_container(a) or is_container(b) or not same_scalar(a, b):

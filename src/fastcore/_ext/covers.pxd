@@ -5,7 +5,8 @@ User code can run where document.pxd says.
 
 
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, plain, same_scalar, same_text,
+    Py_LeaveRecursiveCall, check_key, enter, equal, held, is_container, is_dict, is_list, plain, same_scalar,
+    same_text,
 )
 from fastcore._ext.listmap cimport keyed_by, selector, step
 from fastcore._ext.quantity cimport is_quantity, same_amount
@@ -48,7 +49,7 @@ cdef inline int covered(
     if is_list(a) and is_list(b):
         enter(depth)
         try:
-            answer = covered_items(<list>a, <list>b, field, state, list_keys, trail, depth + 1)
+            answer = covered_items(held(<list>a), held(<list>b), field, state, list_keys, trail, depth + 1)
         finally:
             Py_LeaveRecursiveCall()
         return answer

@@ -14,7 +14,7 @@ from cpython.object cimport PyObject
 
 from fastcore._ext.covers cimport DOUBTFUL, covered
 from fastcore._ext.document cimport (
-    Py_LeaveRecursiveCall, check_key, enter, equal, is_container, is_dict, is_list, look_up, owned, plain,
+    Py_LeaveRecursiveCall, check_key, enter, equal, held, is_container, is_dict, is_list, look_up, owned, plain,
     same_scalar, same_text,
 )
 from fastcore._ext.listmap cimport ignored, keyed_by, selector, step
@@ -264,7 +264,7 @@ cdef class _Walk:
         elif is_list(a) and is_list(b):
             enter(depth)
             try:
-                self.items(<list>a, <list>b, field, state, depth + 1)
+                self.items(held(<list>a), held(<list>b), field, state, depth + 1)
             finally:
                 Py_LeaveRecursiveCall()
         elif is_container(a) or is_container(b) or not same_scalar(a, b):

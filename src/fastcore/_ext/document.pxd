@@ -44,6 +44,17 @@ cdef extern from *:
 
     static inline PyObject *fastcore_owned(PyObject *reference) { return reference; }
 
+    /* A list to walk: itself, or where there is no GIL a copy made under its lock. Items that are read without the lock,
+       as loops in Python read them, can be freed ones in CPython 3.13 when another thread shortens the list. */
+    static inline PyObject *fastcore_held(PyObject *list) {
+    #ifdef Py_GIL_DISABLED
+        return PyList_GetSlice(list, 0, PY_SSIZE_T_MAX);
+    #else
+        Py_INCREF(list);
+        return list;
+    #endif
+    }
+
     /* A dict or list, or a subclass that does not iterate in its own way, which dict() and list() read in place too. */
     static inline int fastcore_is_dict(PyObject *value) {
         return PyDict_CheckExact(value) || (PyDict_Check(value) && Py_TYPE(value)->tp_iter == PyDict_Type.tp_iter);
@@ -57,6 +68,7 @@ cdef extern from *:
     bint is_list "fastcore_is_list"(object value) noexcept
     int look_up "fastcore_look_up"(dict document, object name, PyObject **value) except -1
     object owned "fastcore_owned"(PyObject *reference)      # takes the reference over
+    list held "fastcore_held"(list items)
 
 cdef enum:
     MAX_DEPTH = 256  # levels of nesting; a document that contains itself always has more
@@ -157,7 +169,7 @@ cdef inline int equal(object a, object b, int depth) except -1:
             return 0
         enter(depth)
         try:
-            answer = equal_items(<list>a, <list>b, depth + 1)
+            answer = equal_items(held(<list>a), held(<list>b), depth + 1)
         finally:
             Py_LeaveRecursiveCall()
         return answer
@@ -180,6 +192,8 @@ cdef inline int equal_members(dict a, dict b, int depth) except -1:
 cdef inline int equal_items(list a, list b, int depth) except -1:
     cdef Py_ssize_t i
     cdef object x, y
+    if len(a) != len(b):  # one of them was changed meanwhile
+        return 0
     for i in range(len(a)):
         x, y = a[i], b[i]
         if not (x is y or same_text(x, y) or equal(x, y, depth)):

@@ -22,7 +22,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from fastcore._ext.document cimport (
-    PyUnicode_DATA, PyUnicode_GET_LENGTH, Py_LeaveRecursiveCall, check_key, converted, enter, is_dict, is_list,
+    PyUnicode_DATA, PyUnicode_GET_LENGTH, Py_LeaveRecursiveCall, check_key, converted, enter, held, is_dict, is_list,
     is_plain,
 )
 
@@ -210,7 +210,7 @@ cdef class _Sip:
         if is_list(obj):
             enter(depth)
             try:
-                answer = self.items(<list>obj, depth + 1)
+                answer = self.items(held(<list>obj), depth + 1)
             finally:
                 Py_LeaveRecursiveCall()
             return answer
