@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -107,10 +108,11 @@ def test_listeners_hear_of_each_value_once(impl: Any, scale: int) -> None:
     removed: list[tuple[Any, Any, str]] = []
     evicted: list[tuple[Any, Any, str]] = []
     loaded: list[int] = []
-    numbers = iter(range(10**9))
+    numbers, one_at_a_time = iter(range(10**9)), threading.Lock()
 
     def load(key: Any) -> Any:
-        number = next(numbers)
+        with one_at_a_time:  # without a GIL, threads that share an iterator may get the same item
+            number = next(numbers)
         if number % 5 == 0:
             raise NotFound(key)
         loaded.append(number)

@@ -272,7 +272,8 @@ class LRUCache(Loads):
     def currsize(self) -> float:
         """The sum of sizes of what the cache holds."""
         len(self)
-        return self._total if self._fractions else int(self._total)
+        with self._lock:
+            return self._total if self._fractions else int(self._total)
 
     def _entries(self) -> list[tuple[Any, ...]]:
         """`(key, value, lifetime)` of all live entries, the first to be evicted first; lifetime None: for ever."""
