@@ -2,8 +2,8 @@
 
 The directory holds the reports (report.*.xml, one a process) and, in lib, the extensions. Reading, writing or freeing
 what is not ours to touch counts if an extension takes part, be it as the one who freed it; a block that nothing points
-to any more, if it was got on behalf of one, and not by a module that it imports. CPython has reports of its own, which are only counted. Prints ours, and
-exits with 1 if there are any.
+to any more, if it was got on behalf of one, and not by a module that it imports. CPython has reports of its own, which
+are only counted. Prints ours, and exits with 1 if there are any.
 """
 
 import sys

@@ -58,7 +58,7 @@ class Mirror:
     def stats(self) -> InformerStats:
         return InformerStats(len(self.objects), True, 1, 1, 0, {}, 0, self.revision, 0.5)
 
-    def show(self, new: dict[str, Any]) -> None:
+    def show(self, new: dict[str, Any], text: bytes | None = None) -> None:
         """An event of the watch, or the answer of a write: whichever comes first tells the handlers."""
         old = self.objects.get(key_of(new))
         if old is not None and int(old["metadata"]["resourceVersion"]) >= int(new["metadata"]["resourceVersion"]):

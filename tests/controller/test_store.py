@@ -437,17 +437,3 @@ def test_a_server_that_begins_anew_takes_our_writes_with_it():
     assert replace(store, [], "3") == [Change(A1, None), Change(config_map("b", 9), None)]
     assert held(store) == {}
     assert feed(store, "ADDED", config_map("b", 4)) == [Change(None, config_map("b", 4))]
-
-
-def test_an_answer_that_was_taken_is_known_until_the_watch_brings_it() -> None:
-    """WR-8: whoever tells of the same answer twice costs nothing the second time."""
-    store = at(1, A1)
-    key = ("default", "a")
-    assert not store.has_observed(key, "2")
-    observe(store, A2)
-    assert store.has_observed(key, "2")
-    assert not store.has_observed(key, "3")
-    assert not store.has_observed(key, None)
-    assert not store.has_observed(("default", "b"), "2")
-    feed(store, "MODIFIED", A2)
-    assert not store.has_observed(key, "2")

@@ -222,7 +222,7 @@ class Client(Requester):
         changed = self._object(answer)
         if (turn := TURN.get()) is not None and not dry_run:
             sent = patch if isinstance(patch, dict) and patch_type != JSON_PATCH else None
-            turn.wrote(Written(self, kind, sent, changed, "PATCH", observe))
+            turn.wrote(Written(self, kind, sent, changed, "PATCH", observe, answer))
         return changed
 
     async def patch_status(
@@ -365,7 +365,7 @@ class Client(Requester):
         answer = await self.request(method, path, params=params, body=encode(obj), content_type=content_type)
         written = self._object(answer)
         if (turn := TURN.get()) is not None and not params.get("dryRun"):
-            turn.wrote(Written(self, kind, obj, written, method, observe))
+            turn.wrote(Written(self, kind, obj, written, method, observe, answer))
         return written
 
     @staticmethod

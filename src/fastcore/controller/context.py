@@ -62,7 +62,8 @@ class Scope:
         self.workspace = workspace
         self.informers = informers
         self.events = events
-        self.batch = Batch(workspace.client, field_manager=field_manager, observe=self.observe, lookup=self.lookup)
+        # Of its answers the client tells, as of those to all writes of a reconcile.
+        self.batch = Batch(workspace.client, field_manager=field_manager, lookup=self.lookup)
 
     def lookup(self, kind: Kind, namespace: str, name: str) -> Resource | None:
         """The cached object, or None; LookupError for a kind that is not watched."""

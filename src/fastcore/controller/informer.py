@@ -17,7 +17,7 @@ import msgspec
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.frames import Item, read_item
-from fastcore.controller.model import Kind, Resource, key_of
+from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.store import IndexFunction, Store
@@ -285,7 +285,7 @@ class Informer:
             if obj is not None:
                 self._call(handler, (None, obj), True)
 
-    def observe(self, obj: Resource) -> None:
+    def observe(self, obj: Resource, text: bytes | None = None) -> None:
         """Take the answer of a write of ours, so that reads see it before the watch brings it.
 
         Nothing happens unless it is newer than all that the watch has brought, which is what a resourceVersion can
@@ -294,14 +294,13 @@ class Informer:
 
         Args:
             obj: as the server answered; it is not changed. One of another kind is ignored.
+            text: the same as it came, which spares writing it anew.
         """
         if obj.get("kind", self.kind.kind) != self.kind.kind:
             return  # of a write to /scale, say
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return
-        if self._store.has_observed(key_of(obj), obj["metadata"].get("resourceVersion")):
-            return  # a batch and its client both tell of the same answer
-        self._deliver(self._store.observe(self._prepare(read_item(_encode(obj)))), False)
+        self._deliver(self._store.observe(self._prepare(read_item(text or _encode(obj)))), False)
 
     def resync(self) -> None:
         """Show every handler every object once more, as an update of the object with itself (IN-5)."""

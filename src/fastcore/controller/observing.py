@@ -28,7 +28,7 @@ def take(turn: Turn, write: Written, detector: Detector, *, mute: bool) -> None:
         if version:
             detector.wrote(turn.request, kind, key, version, changed, turn.clock())
     if write.observe:
-        informer.observe(answer)
+        informer.observe(answer, write.text)
 
 
 def _before(

@@ -84,11 +84,6 @@ class Store:
         self._ahead[key] = ours
         return self.objects.put(item.raw)
 
-    def has_observed(self, key: Key, revision: str | None) -> bool:
-        """Whether the answer of this version has been taken, and the watch has not come so far."""
-        ours = self._ahead.get(key)
-        return ours is not None and ours == parse_revision(revision)
-
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index every object, present and future, by the values that `function` gives for it (IN-3, IN-4).
 

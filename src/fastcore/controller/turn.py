@@ -48,6 +48,7 @@ class Written(NamedTuple):
         answer: the object as it is now.
         method: POST creates, PUT replaces, PATCH changes.
         observe: whether the next read is to see it.
+        text: the answer as it came.
     """
 
     client: "Client"
@@ -56,6 +57,7 @@ class Written(NamedTuple):
     answer: dict[str, Any]
     method: str
     observe: bool = True
+    text: bytes | None = None
 
 
 class Turn:
