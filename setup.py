@@ -26,7 +26,7 @@ Cython.Compiler.Options.warning_errors = True
 get = UtilityCode.load_cached("dict_getitem_default", "Optimize.c")
 borrowed = "    value = PyDict_GetItemWithError(d, key);\n"
 if borrowed not in get.impl:
-    sys.exit("setup.py mends dict.get() of Cython 3.3.1, and this Cython does it in another way: see whether it must be")
+    sys.exit("setup.py mends dict.get() of Cython 3.3.1, which is another one here: see whether it must be mended")
 get.impl = get.impl.replace(
     borrowed,
     """\

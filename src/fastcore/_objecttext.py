@@ -56,6 +56,9 @@ def kept(paths: Iterable[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     return (*((name,) for name in IDENTITY), *metadata, *found)
 
 
+_BYTES = (bytes, bytearray, memoryview)
+
+
 def key_text(key: Any) -> str:
     """A key as the store has it: "namespace/name"."""
     if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], str) and isinstance(key[1], str):
@@ -84,7 +87,7 @@ def plain_value(value: Any) -> Any:
 
 def text_from(item: Any) -> bytes:
     """An object as JSON text."""
-    if isinstance(item, bytes | bytearray | memoryview):
+    if isinstance(item, _BYTES):
         return bytes(item)
     if not isinstance(item, Mapping):
         raise TypeError(f"an object is JSON bytes or a mapping, not {type(item).__qualname__}")
@@ -103,12 +106,12 @@ def _as_dict(value: Any) -> dict[Any, Any]:
 
 def change_of(event: Any, split: Callable[[bytes], Any]) -> tuple[str, Any]:
     """The type and the object of an event: a line of a watch, its mapping, or the pair itself."""
-    if isinstance(event, bytes | bytearray | memoryview):
+    if isinstance(event, tuple) and len(event) in (2, 3):
+        kind, obj = event[:2]
+    elif isinstance(event, _BYTES):
         kind, obj, _ = split(bytes(event))
     elif isinstance(event, Mapping):
         kind, obj = event.get("type"), event.get("object")
-    elif isinstance(event, tuple) and len(event) in (2, 3):
-        kind, obj = event[:2]
     else:
         raise TypeError(f"an event is a line of a watch, a mapping or a pair, not {type(event).__qualname__}")
     if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):

@@ -7,6 +7,8 @@ functions, and mappings that are given as objects. Both run before the store cha
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_CheckExact
 
 from typing import NamedTuple
 
@@ -24,6 +26,15 @@ cdef enum:
     SAME = 0
     UPDATED = 1
     REPLACED = 2        # another object of the same name
+
+
+cdef inline str where_of(object key):
+    """A key as the store has it; most are pairs of plain str, which takes no call."""
+    if PyTuple_CheckExact(key) and PyTuple_GET_SIZE(key) == 2:
+        space, name = <tuple>key
+        if PyUnicode_CheckExact(space) and PyUnicode_CheckExact(name):
+            return f"{<str>space}/{<str>name}"
+    return key_text(key)
 
 
 class ObjectStats(NamedTuple):
@@ -214,7 +225,7 @@ api_version="", kind="", hot=256)
 
     def remove(self, key, /):
         """Delete an object, if it is there; what changed."""
-        cdef str where = key_text(key)
+        cdef str where = where_of(key)
         cdef bytes old
         cdef list changes = []
         with cython.critical_section(self):
@@ -253,7 +264,7 @@ api_version="", kind="", hot=256)
 
     def get(self, key, default=None, /):
         """The view of an object, or `default`: the same one until the object changes or others are read instead."""
-        cdef str where = key_text(key)
+        cdef str where = where_of(key)
         cdef bytes raw
         with cython.critical_section(self):
             raw = self.objects.get(where)
@@ -261,7 +272,7 @@ api_version="", kind="", hot=256)
 
     def raw(self, key, default=None, /):
         """The JSON text of an object, or `default`."""
-        return self.objects.get(key_text(key), default)
+        return self.objects.get(where_of(key), default)
 
     def path(self, key, path, default=None, /):
         """What stands at `path` in an object, or `default`; of a list, a decimal name picks an item.
@@ -275,7 +286,7 @@ api_version="", kind="", hot=256)
             >>> store.path("a", ("metadata", "labels", "example.com/app"))
             'web'
         """
-        cdef bytes raw = self.objects.get(key_text(key))
+        cdef bytes raw = self.objects.get(where_of(key))
         cdef tuple steps = steps_of(path)
         cdef Place begin, end, found
         if raw is None:
@@ -372,7 +383,7 @@ api_version="", kind="", hot=256)
         return len(self.objects)
 
     def __contains__(self, key):
-        return key_text(key) in self.objects
+        return where_of(key) in self.objects
 
     def __iter__(self):
         return iter(self.keys())

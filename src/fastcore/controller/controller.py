@@ -110,8 +110,8 @@ class Controller:
         version = None
         if shown is not None:
             now = self.clock()
-            old, version = shown.versions()
-            self.history.passed(request, now, shown)
+            old, version = versions = shown.versions()
+            self.history.passed(request, now, shown, versions)
             self.flight.event(now, request, shown.kind.kind, shown.event, shown.key(), old, version)
             turn = self._running.get(request)
             if turn is not None and turn.hold(priority, cause, shown):

@@ -90,9 +90,9 @@ class History:
         """The last event of `request` with its versions, if they are still known."""
         return self._shown.get(request)
 
-    def passed(self, request: Request, now_ns: int, shown: "Shown") -> None:
-        """Note an event that led to `request`."""
-        self.story(request).causes.append(Cause(now_ns, shown.kind.kind, shown.event, *shown.versions()))
+    def passed(self, request: Request, now_ns: int, shown: "Shown", versions: tuple[str | None, str | None]) -> None:
+        """Note an event that led to `request`, and the resourceVersions before and after."""
+        self.story(request).causes.append(Cause(now_ns, shown.kind.kind, shown.event, *versions))
         self._shown[request] = shown
         self._shown.move_to_end(request)
         if len(self._shown) > MOST_VERSIONS:

@@ -5,6 +5,7 @@ Nobody changes an object that an informer handed out (IN-6): copy what you want 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -12,6 +13,11 @@ from fastcore.errors import FastcoreError
 
 Resource = dict[str, Any]
 """A Kubernetes object as decoded from JSON."""
+
+
+@lru_cache(4096)  # whoever is written is written again, by its name
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
 class Kind(NamedTuple):
@@ -58,7 +64,7 @@ class Kind(NamedTuple):
         if namespace:
             if not self.namespaced:
                 raise ValueError(f"{self.kind} is cluster-scoped, so it has no namespace {namespace!r}")
-            base += f"/namespaces/{quote(namespace, safe='')}"
+            base += f"/namespaces/{_quoted(namespace)}"
         elif name and self.namespaced:
             raise ValueError(f"{self.kind} {name!r} needs a namespace")
         if not name:
@@ -66,8 +72,8 @@ class Kind(NamedTuple):
                 raise ValueError(f"the subresource {subresource!r} of {self.kind} needs a name")
             return f"{base}/{self.plural}"
         if subresource:
-            return f"{base}/{self.plural}/{quote(name, safe='')}/{quote(subresource, safe='')}"
-        return f"{base}/{self.plural}/{quote(name, safe='')}"
+            return f"{base}/{self.plural}/{_quoted(name)}/{_quoted(subresource)}"
+        return f"{base}/{self.plural}/{_quoted(name)}"
 
     def owner_reference(self, obj: Mapping[str, Any]) -> Resource:
         """The controller owner reference that makes `obj`, of this kind, own another object (WR-7)."""
@@ -149,6 +155,7 @@ def revision(obj: Mapping[str, Any]) -> int | None:
     return parse_revision(obj["metadata"].get("resourceVersion"))
 
 
+@lru_cache(4096)  # a version is asked for by each who compares it
 def parse_revision(text: str | None) -> int | None:
     """A resourceVersion as an unsigned number, or None if it is not written as one (RF-11)."""
     return int(text) if text and text.isascii() and text.isdigit() else None

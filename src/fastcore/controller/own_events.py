@@ -17,6 +17,7 @@ _SERVER_S = (
     ("metadata", "resourceVersion"),
 )
 _MISSING = object()
+_MAPPING = (dict, Mapping)  # what is a dict is known at once
 
 Object = Mapping[str, Any]
 
@@ -68,7 +69,7 @@ def _said(change: Change, new: Object, sent: Object, method: str) -> bool:
 def _at(document: Any, path: Sequence[Any]) -> Any:
     for step in path:
         if isinstance(step, str):
-            if not isinstance(document, Mapping) or step not in document:
+            if not isinstance(document, _MAPPING) or step not in document:
                 return _MISSING
             document = document[step]
         elif step[0] == "=":
@@ -82,4 +83,4 @@ def _at(document: Any, path: Sequence[Any]) -> Any:
 
 
 def _is_item(item: Any, wanted: Mapping[str, Any]) -> bool:
-    return isinstance(item, Mapping) and all(item.get(field) == value for field, value in wanted.items())
+    return isinstance(item, _MAPPING) and all(item.get(field) == value for field, value in wanted.items())

@@ -6,7 +6,7 @@ what its `after` names, and after the kinds that it usually needs (a Namespace b
 before the Deployment that mounts it). Within a kind, creations come before changes. Deletions come last, in reverse.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,6 +45,9 @@ _LAST = {
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
 }
+
+
+_WHOLE = (Create, Apply)  # they carry an object
 
 
 class PlanError(FastcoreError, ValueError):
@@ -133,6 +136,7 @@ def _add_needs(writes: Sequence[Write], chains: list[Chain], by_target: Mapping[
             for write in _bodies(writes, chain):
                 spec = write.obj.get("spec") or {}
                 definitions[spec.get("group", ""), (spec.get("names") or {}).get("kind", "")] = chain
+    kinds = {target.kind for target in by_target}
     for chain in chains:
         needed = {id(chain): chain}
         for place in chain.places:
@@ -141,7 +145,7 @@ def _add_needs(writes: Sequence[Write], chains: list[Chain], by_target: Mapping[
         for write in _bodies(writes, chain):
             for owner in (write.obj.get("metadata") or {}).get("ownerReferences") or ():
                 if isinstance(owner, Mapping):  # what is none is for the server to refuse
-                    _need(needed, _owner(owner, chain.target.namespace, by_target))
+                    _need(needed, _owner(owner, chain.target.namespace, kinds, by_target))
         if definitions and (crd := definitions.get(chain.target[:2])) is not None:
             _need(needed, crd)
             crd.defines = writes[chain.places[0]].kind
@@ -149,7 +153,7 @@ def _add_needs(writes: Sequence[Write], chains: list[Chain], by_target: Mapping[
 
 
 def _bodies(writes: Sequence[Write], chain: Chain) -> Iterable[Create | Apply]:
-    return (write for place in chain.places if isinstance(write := writes[place], Create | Apply))
+    return (write for place in chain.places if isinstance(write := writes[place], _WHOLE))
 
 
 def _need(needed: dict[int, Chain], chain: Chain | None) -> None:
@@ -157,10 +161,15 @@ def _need(needed: dict[int, Chain], chain: Chain | None) -> None:
         needed[id(chain)] = chain
 
 
-def _owner(owner: Mapping[str, Any], namespace: str, by_target: Mapping[Target, Chain]) -> Chain | None:
-    """The chain of an owner in this run: in the same namespace, or in none (WR-7)."""
+def _owner(
+    owner: Mapping[str, Any], namespace: str, kinds: Collection[str], by_target: Mapping[Target, Chain]
+) -> Chain | None:
+    """The chain of an owner in this run, of one of the `kinds` there are: in the same namespace, or in none (WR-7)."""
+    kind = owner.get("kind", "")
+    if kind not in kinds:
+        return None
     group, _, _ = owner.get("apiVersion", "").rpartition("/")
-    kind, name = owner.get("kind", ""), owner.get("name", "")
+    name = owner.get("name", "")
     return by_target.get(Target(group, kind, namespace, name)) or by_target.get(Target(group, kind, "", name))
 
 

@@ -97,11 +97,13 @@ class Delete:
 
 Write = Create | Apply | Update | Patch | Delete
 
+_NAMED = (Patch, Delete)  # they have no object, but the name of one
+
 
 def target_of(write: Write) -> Target:
     """The object that `write` is about; its name is "" if the server will make one up, or there is none."""
     kind = write.kind
-    if isinstance(write, Patch | Delete):
+    if isinstance(write, _NAMED):
         namespace, name = write.namespace, write.name
     else:
         meta = write.obj.get("metadata") or {}
@@ -113,7 +115,7 @@ def key_of_write(write: Write) -> str:
     """A write in words: "Delete ConfigMap default/web"."""
     target = target_of(write)
     name: str = target.name
-    if not name and not isinstance(write, Patch | Delete):
+    if not name and not isinstance(write, _NAMED):
         name = f"{(write.obj.get('metadata') or {}).get('generateName', '')}*"
     subresource = getattr(write, "subresource", None)
     where = f"{target.namespace}/{name}" if target.namespace else name

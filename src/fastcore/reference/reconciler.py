@@ -113,18 +113,21 @@ class WebAppReconciler:
             return None
         if None in live.values() and is_synced(webapp) and not await _is_still_there(ctx, webapp):
             return None
-        outcome = await self._bring_in_order(ctx, webapp, live)
+        wanted: dict[Kind, Resource] = {}
+        outcome = await self._bring_in_order(ctx, webapp, live, wanted)
         written = await self._report(ctx, webapp, outcome, live[DEPLOYMENT])
         if outcome.reason == FOREIGN:
             return Result(requeue_after=RECHECK_FOREIGN_S)
-        if outcome is IN_ORDER and not _is_as_asked(webapp, live):
+        if outcome is IN_ORDER and not _is_as_asked(webapp, live, wanted):
             return None  # an answer shows what somebody has written meanwhile: its event brings the key back
         # Of the answer only the status: its spec may be one that somebody has written meanwhile, its uid another's.
         self.settled[_mark(request, webapp, written.get("status"), live)] = True
         return None
 
-    async def _bring_in_order(self, ctx: Context, webapp: Resource, live: Live) -> Outcome:
-        """Write what is not as it should be; `live` then holds what the server answered."""
+    async def _bring_in_order(
+        self, ctx: Context, webapp: Resource, live: Live, wanted: dict[Kind, Resource]
+    ) -> Outcome:
+        """Write what is not as it should be; `live` then holds what the server answered, `wanted` what was asked."""
         if found := list(problems(webapp)):
             return Outcome("InvalidSpec", "; ".join(found), failed=True)
         for kind, child in live.items():
@@ -136,6 +139,7 @@ class WebAppReconciler:
         applies = []
         for kind, desired_of in _CHILDREN:
             child, desired = live[kind], desired_of(webapp)
+            wanted[kind] = desired
             if child is None or not synced or not covers(child, desired):
                 applies.append(Apply(kind, desired, live=child))
                 if child is not None and synced:
@@ -209,10 +213,10 @@ def _foreign_keys(webapp: Resource, child: Mapping[str, Any]) -> set[str]:
     return (child.get("data") or {}).keys() - (webapp["spec"].get("config") or {}).keys()
 
 
-def _is_as_asked(webapp: Resource, live: Live) -> bool:
-    for kind, desired_of in _CHILDREN:
+def _is_as_asked(webapp: Resource, live: Live, wanted: Mapping[Kind, Resource]) -> bool:
+    for kind, desired in wanted.items():
         child = live[kind]
-        if child is None or not covers(child, desired_of(webapp)):
+        if child is None or not covers(child, desired):
             return False
         if kind is CONFIG_MAP and _foreign_keys(webapp, child):
             return False

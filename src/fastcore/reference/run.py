@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from fastcore.reference.webapp import WEBAPP
 log = logging.getLogger("fastcore.run")
 
 LEASE = "fastcore-webapp"
+YOUNG = 20_000  # objects before the collector looks for cycles: a few reconciles make 700, and no cycle
 EXIT_FAILED, EXIT_USAGE = 1, 2
 NO_ADDRESS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)  # nothing can listen there
 
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    gc.freeze()  # what has been imported stays
+    gc.set_threshold(YOUNG)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(options))
