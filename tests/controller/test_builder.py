@@ -58,6 +58,15 @@ def test_the_whole_chain() -> None:
     assert controller.watches[0].mapper is itself
 
 
+def test_a_name_under_which_no_series_can_be_written_is_refused() -> None:
+    """EV-2: the API takes 63 characters."""
+    manager, options = Manager(), Options(event_series=True)
+    with pytest.raises(ValueError, match="at most 63 letters"):
+        ControllerBuilder(manager, "s" * 64).for_(SITE).with_options(options).complete(reconcile)
+    assert manager.controllers == {}
+    ControllerBuilder(manager, "s" * 63).for_(SITE).with_options(options).complete(reconcile)
+
+
 def test_each_watch_has_the_predicates_said_after_it() -> None:
     """Defect 1: a predicate never meets an object of another kind."""
     controller = (

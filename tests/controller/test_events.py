@@ -86,6 +86,36 @@ async def test_repeats_that_wait_become_one_event_and_later_ones_a_patch():
     assert patch.json == {"count": 5, "lastTimestamp": "2026-11-23T12:30:45Z"}
 
 
+async def test_what_was_tried_and_what_it_has_to_do_with():
+    async with recording(OK) as recorder:
+        recorder.event(A, "Normal", "Synced", "x", action="Sync", related=config_map("b", 6))
+        await until(lambda: recorder.stats.written == 1)
+    body = recorder.server.received[0].json
+    assert (body["action"], body["related"]["name"], body["related"]["uid"]) == ("Sync", "b", "uid-b")
+
+
+async def test_an_answer_that_was_lost_makes_no_second_event():
+    """EV-2: tried again under the same name."""
+    async with recording(reset, failure(409, "AlreadyExists"), OK) as recorder:
+        recorder.event(A, "Normal", "Synced", "x")
+        await until(lambda: recorder.stats.written == 1)
+        recorder.event(A, "Normal", "Synced", "x")
+        await until(lambda: recorder.stats.written == 2)
+    first, again, patch = recorder.server.received
+    assert first.json["metadata"]["name"] == again.json["metadata"]["name"] == patch.path.rpartition("/")[2]
+    assert counts(recorder) == (2, 0, 0)
+
+
+async def test_recorders_that_start_at_the_same_moment_use_other_names():
+    """On Windows that is within 16 ms."""
+    async with recording(OK) as one, recording(OK) as other:
+        for recorder in (one, other):
+            recorder.event(A, "Normal", "Synced", "x")
+            await until(lambda recorder=recorder: recorder.stats.written == 1)
+    names = {recorder.server.received[0].json["metadata"]["name"] for recorder in (one, other)}
+    assert len(names) == 2
+
+
 async def test_an_event_that_expired_is_made_anew():
     async with recording(OK, failure(404), OK) as recorder:
         recorder.event(A, "Normal", "Synced", "x")

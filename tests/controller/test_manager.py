@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -341,7 +342,12 @@ async def test_two_managers_share_a_process_and_a_registry() -> None:
             assert f'controller_runtime_reconcile_total{{controller="{name}",result="success"}} 1.0' in text
 
 
-async def test_events_are_sent_before_the_end() -> None:
+@pytest.mark.parametrize(
+    ("series", "collection"),
+    [(False, "/api/v1/namespaces/default/events"), (True, "/apis/events.k8s.io/v1/namespaces/default/events")],
+)
+async def test_events_are_sent_before_the_end(series: bool, collection: str) -> None:
+    """EV-2: in the API that the controller chose."""
     async with Api() as api:
         api.objects[MAPS] = [config_map("a", 1)]
 
@@ -350,10 +356,12 @@ async def test_events_are_sent_before_the_end() -> None:
             manager.stop()
 
         manager = Manager(api.server.config)
-        ControllerBuilder(manager, "maps").for_(CONFIG_MAP).with_options(FAST).complete(reconcile)
+        options = replace(FAST, event_series=series)
+        controller = ControllerBuilder(manager, "maps").for_(CONFIG_MAP).with_options(options).complete(reconcile)
         async with running(manager) as task:
             await task
-        assert "POST /api/v1/namespaces/default/events" in api.server.lines
+        assert f"POST {collection}" in api.server.lines
+        assert controller.counters.events.written == 1
 
 
 async def test_resyncs_show_every_object_again_without_a_request() -> None:

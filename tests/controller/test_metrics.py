@@ -212,6 +212,8 @@ def test_what_guards_reconciles_is_exported() -> None:
         "fastcore_controller_slowed_keys",
     ):
         assert found[name] == {SITE: 0.0}, name
+    outcomes = {(*SITE, ("outcome", name)): 0.0 for name in ("written", "dropped", "failed", "suppressed")}
+    assert found["fastcore_controller_recorded_events_total"] == outcomes
     assert found["fastcore_controller_concurrency_limit"] == {SITE: 7.0}
     stages = {dict(labels)["stage"] for labels in found["fastcore_reconcile_cost_seconds_total"]}
     assert stages == {"queue", "limiter", "server", "decode", "collector", "user"}

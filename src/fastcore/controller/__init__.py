@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fastcore.controller.errors import ConflictError as ConflictError
     from fastcore.controller.errors import ForbiddenError as ForbiddenError
     from fastcore.controller.errors import NotFoundError as NotFoundError
+    from fastcore.controller.event_sender import EventSender as EventSender
+    from fastcore.controller.event_series import SeriesRecorder as SeriesRecorder
     from fastcore.controller.events import EventRecorder as EventRecorder
     from fastcore.controller.finalizers import Finalizing as Finalizing
     from fastcore.controller.informer import Informer as Informer
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from fastcore.controller.model import CUSTOM_RESOURCE_DEFINITION as CUSTOM_RESOURCE_DEFINITION
     from fastcore.controller.model import DEPLOYMENT as DEPLOYMENT
     from fastcore.controller.model import EVENT as EVENT
+    from fastcore.controller.model import EVENT_SERIES as EVENT_SERIES
     from fastcore.controller.model import LEASE as LEASE
     from fastcore.controller.model import NAMESPACE as NAMESPACE
     from fastcore.controller.model import SECRET as SECRET
@@ -76,6 +79,8 @@ _NAMES = {
     "context": ("Context", "ReconcileTimeout"),
     "controller": ("CacheSyncTimeout", "Controller"),
     "errors": ("AlreadyExistsError", "ApiError", "ConflictError", "ForbiddenError", "NotFoundError"),
+    "event_sender": ("EventSender",),
+    "event_series": ("SeriesRecorder",),
     "events": ("EventRecorder",),
     "finalizers": ("Finalizing",),
     "informer": ("Informer",),
@@ -83,8 +88,8 @@ _NAMES = {
     "lease": ("LeaseLost",),
     "manager": ("Manager",),
     "model": (
-        "CONFIG_MAP", "CUSTOM_RESOURCE_DEFINITION", "DEPLOYMENT", "EVENT", "LEASE", "NAMESPACE", "SECRET",
-        "Kind", "Request", "Result", "TerminalError",
+        "CONFIG_MAP", "CUSTOM_RESOURCE_DEFINITION", "DEPLOYMENT", "EVENT", "EVENT_SERIES", "LEASE", "NAMESPACE",
+        "SECRET", "Kind", "Request", "Result", "TerminalError",
     ),
     "options": ("Options",),
     "planner": ("PlanError",),

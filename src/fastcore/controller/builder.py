@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from fastcore.controller.controller import Controller
+from fastcore.controller.event_series import check_component
 from fastcore.controller.handlers import Mapper, Watch, itself, owner_of
 from fastcore.controller.invocation import Reconciler
 from fastcore.controller.model import Kind
@@ -129,14 +130,18 @@ class ControllerBuilder:
 
         Raises:
             TypeError: the reconciler is not callable.
-            ValueError: `for_` is missing, or the manager already runs or knows the name.
+            ValueError: `for_` is missing, the manager already runs or knows the name, or with `event_series` the API
+                takes no events under it.
         """
         if not callable(reconciler):
             raise TypeError(f"a reconciler is a function (ctx, request) -> Result | None, not {reconciler!r}")
         if self._primary is None:
             raise ValueError(f"controller {self._name!r} is for nothing: call .for_(kind)")
+        options = self._options or Options()
+        if options.event_series:
+            check_component(self._name)
         watches = tuple(declared.watch() for declared in self._declared)
-        controller = Controller(self._name, self._primary, watches, reconciler, self._options or Options())
+        controller = Controller(self._name, self._primary, watches, reconciler, options)
         self._manager.add(controller)
         return controller
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fastcore.clock import NS_PER_S, Clock
 from fastcore.controller.batch import Batch
 from fastcore.controller.client import Client
-from fastcore.controller.events import EventRecorder
+from fastcore.controller.event_sender import EventSender
 from fastcore.controller.handlers import EVENTS
 from fastcore.controller.informer import Informer
 from fastcore.controller.model import Kind, Request, Resource
@@ -57,7 +57,11 @@ class Scope:
     __slots__ = ("batch", "events", "informers", "workspace")
 
     def __init__(
-        self, workspace: Workspace, informers: Mapping[Kind, Informer], events: EventRecorder, field_manager: str
+        self,
+        workspace: Workspace,
+        informers: Mapping[Kind, Informer],
+        events: EventSender[Any, Any],
+        field_manager: str,
     ) -> None:
         self.workspace = workspace
         self.informers = informers
@@ -151,8 +155,8 @@ class Context:
         return self._scope.batch
 
     @property
-    def events(self) -> EventRecorder:
-        """Records events about objects, in the controller's name."""
+    def events(self) -> EventSender[Any, Any]:
+        """Records events about objects, in the controller's name; `Options.event_series` says which kind."""
         return self._scope.events
 
     @property

@@ -1,6 +1,8 @@
 """Plain counters of the reconcile loop: an addition an event, read by the metrics at scrape time."""
 
+import threading
 from bisect import bisect_left
+from dataclasses import dataclass, field
 
 RECONCILE_BUCKETS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5,
@@ -28,12 +30,45 @@ class Histogram:
         self.sum += value
 
 
+@dataclass(slots=True)
+class EventStats:
+    """Counters of one recorder, or of several: each call of `event` ends in one of them.
+
+    Attributes:
+        written: events, repeats included, that the server has.
+        dropped: that found no place in the queue, were about nothing, or came too late.
+        failed: that the server did not take.
+        suppressed: that were too many of one object (EV-1).
+
+    Thread safety: `count` may be called from any thread.
+    """
+
+    written: int = 0
+    dropped: int = 0
+    failed: int = 0
+    suppressed: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count(self, *, written: int = 0, dropped: int = 0, failed: int = 0, suppressed: int = 0) -> None:
+        """Add to the counters."""
+        with self._lock:
+            self.written += written
+            self.dropped += dropped
+            self.failed += failed
+            self.suppressed += suppressed
+
+
 class ReconcileCounters:
-    """What one controller did since it was made; names as in `controller_runtime_*`."""
+    """What one controller did since it was made; names as in `controller_runtime_*`.
+
+    Attributes:
+        events: what became of the events that it reported, in all workspaces.
+    """
 
     __slots__ = (
         "active_workers",
         "error",
+        "events",
         "lost_events",
         "own_events",
         "panics",
@@ -54,4 +89,5 @@ class ReconcileCounters:
         self.lost_events = 0
         self.own_events = 0
         self.active_workers = 0
+        self.events = EventStats()
         self.time = Histogram(RECONCILE_BUCKETS)

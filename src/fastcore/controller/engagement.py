@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from fastcore.controller.context import Scope
 from fastcore.controller.controller import Controller
+from fastcore.controller.event_sender import EventSender
+from fastcore.controller.event_series import SeriesRecorder
 from fastcore.controller.events import EventRecorder
 from fastcore.controller.sources import Sources
 from fastcore.controller.workspace import Workspace
@@ -61,7 +63,7 @@ class Engagements:
         self._controllers = list(controllers)
         self._sources = sources
         self._fence = fence
-        self._recorders: dict[str, list[EventRecorder]] = {}
+        self._recorders: dict[str, list[EventSender[Any, Any]]] = {}
         self._coming: dict[str, tuple[Workspace, asyncio.Task[None]]] = {}
         self.workspaces = workspaces
         self.known = False
@@ -139,7 +141,8 @@ class Engagements:
             tracked = manager if controller.options.track_fields else None
             mine = self._fence(workspace, controller)
             informers = {watch.kind: self._sources.informer(mine, watch, tracked) for watch in controller.watches}
-            recorder = EventRecorder(mine.client, controller.name)
+            record = SeriesRecorder if controller.options.event_series else EventRecorder
+            recorder: EventSender[Any, Any] = record(mine.client, controller.name, stats=controller.counters.events)
             recorder.start()
             recorders.append(recorder)
             found.append((controller, Scope(mine, informers, recorder, manager)))

@@ -20,6 +20,11 @@ def guard_metrics(controllers: "Iterable[Controller]") -> Iterator[Metric]:
     """
     controllers = list(controllers)
     own = counter("fastcore_controller_own_events_total", "Events of own writes that led to no reconcile.")
+    recorded = CounterMetricFamily(
+        "fastcore_controller_recorded_events_total",
+        "Events that the controller reported, by what became of them.",
+        labels=("controller", "outcome"),
+    )
     cuts = counter("fastcore_controller_concurrency_cuts_total", "Cuts of the concurrency by an overloaded API server.")
     parked = counter("fastcore_controller_quarantines_total", "Keys set aside after bugs in a row.")
     fights = counter("fastcore_controller_field_fights_total", "Keys whose writes somebody undid again and again.")
@@ -30,6 +35,14 @@ def guard_metrics(controllers: "Iterable[Controller]") -> Iterator[Metric]:
     for controller in controllers:
         name, guards = (controller.name,), controller.guards
         own.add_metric(name, controller.counters.own_events)
+        events = controller.counters.events
+        for outcome, count in (
+            ("written", events.written),
+            ("dropped", events.dropped),
+            ("failed", events.failed),
+            ("suppressed", events.suppressed),
+        ):
+            recorded.add_metric((*name, outcome), count)
         cuts.add_metric(name, controller.pace.cuts)
         parked.add_metric(name, guards.quarantine.total)
         fights.add_metric(name, guards.detector.fights)
@@ -37,7 +50,7 @@ def guard_metrics(controllers: "Iterable[Controller]") -> Iterator[Metric]:
         limit.add_metric(name, controller.pace.limit)
         aside.add_metric(name, len(guards.quarantine))
         slowed.add_metric(name, len(guards.detector.slowed()))
-    yield from (own, cuts, parked, fights, loops, limit, aside, slowed)
+    yield from (own, recorded, cuts, parked, fights, loops, limit, aside, slowed)
     cost = CounterMetricFamily(
         "fastcore_reconcile_cost_seconds_total",
         "Seconds of reconciles by stage; `user` is the rest: own code, and its wait for the event loop.",

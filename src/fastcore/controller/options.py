@@ -55,6 +55,8 @@ class Options:
         field_manager: name under which `ctx.batch` applies; None is the controller's name.
         track_fields: the caches keep which fields that manager applied, so that `ctx.batch` can tell an apply that
             would change nothing. Costs about half of a small object's memory; without it every apply is sent.
+        event_series: `ctx.events` writes events.k8s.io/v1, by a `SeriesRecorder`, instead of core/v1, by an
+            `EventRecorder` (EV-2); the controller's name is at most 63 characters then.
 
     Raises:
         ValueError: an argument outside its range.
@@ -77,6 +79,7 @@ class Options:
     tracer: Any = None
     field_manager: str | None = None
     track_fields: bool = True
+    event_series: bool = False
 
     def __post_init__(self) -> None:
         if self.max_concurrent_reconciles < 1:
