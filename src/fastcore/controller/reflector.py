@@ -15,7 +15,7 @@ from typing import Protocol, TypedDict
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
 from fastcore.controller.backoff import Backoff
-from fastcore.controller.client import PAGE_SIZE, Client
+from fastcore.controller.client import Client
 from fastcore.controller.collection import Collection, refused
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import (
@@ -29,6 +29,7 @@ from fastcore.controller.errors import (
 from fastcore.controller.frames import Item, read_event, read_item, revision_of, unavailable, watch_error
 from fastcore.controller.initial import NotStreamed, collect
 from fastcore.controller.model import Kind
+from fastcore.controller.reads import PAGE_SIZE
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.objects import WatchEvent
 

@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 
 from fastcore.clock import Clock, monotonic_ns, new_random
 from fastcore.controller.backoff import Backoff
-from fastcore.controller.client import PAGE_SIZE
 from fastcore.controller.collection import Collection
 from fastcore.controller.config import ConfigError
 from fastcore.controller.errors import ApiError
 from fastcore.controller.frames import Item, unavailable
 from fastcore.controller.model import Kind, parse_revision
+from fastcore.controller.reads import PAGE_SIZE
 from fastcore.controller.reflector import Reflector, ReflectorStats, Sink
 from fastcore.controller.shard_selector import ShardSelector
 from fastcore.controller.workspace import Wildcard, Workspace
