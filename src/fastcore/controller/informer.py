@@ -20,6 +20,7 @@ from fastcore.controller.frames import Item, read_item
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
+from fastcore.controller.snapshot import Saved, SnapshotFile, Snapshots
 from fastcore.controller.store import IndexFunction, Store
 from fastcore.controller.workspace import Workspace
 from fastcore.errors import WaitTimeout
@@ -102,6 +103,8 @@ class Informer:
         transform: changes each object, decoded for it, before it is stored, in place or by returning another; instead
             of the default, which drops `metadata.managedFields` but for what `field_manager` applied.
         field_manager: our own name in `managedFields`.
+        snapshots: begin with what an earlier process has saved there, and save what is mirrored; a transform then sees
+            again what it has made. Not for Secrets, nor with a `mirror`.
         resync: every so many seconds (±10 %) each handler gets an update of each object with itself, without any
             request (IN-5); >= 1, None is never.
         idle_timeout: seconds of silence after which the watch is opened anew.
@@ -138,6 +141,7 @@ class Informer:
         namespace: str | None = None,
         transform: Callable[[Resource], Resource] | None = None,
         field_manager: str = "fastcore",
+        snapshots: Snapshots | None = None,
         resync: float | None = None,
         idle_timeout: float = 150.0,
         clock: Clock = monotonic_ns,
@@ -151,6 +155,10 @@ class Informer:
         self.namespace = (namespace or workspace.namespace) if kind.namespaced else None
         self._transform = transform
         self._resync = resync
+        self._snapshots = snapshots if snapshots is not None and mirror is None and snapshots.holds(kind) else None
+        self._file: SnapshotFile | None = None
+        self._saved = ""  # the revision of what is in the file
+        self._kept = repr((label_selector, field_selector, str(shard_selector), transform is not None, field_manager))
         self._clock = clock
         self._sleep = sleep
         self._random = random or new_random()
@@ -179,6 +187,7 @@ class Informer:
                 sleep=sleep,
                 random=self._random,
                 idle_timeout=idle_timeout,
+                resume=None if self._snapshots is None else self._load,
             )
         )
         self._handlers: tuple[Handler, ...] = ()
@@ -322,12 +331,43 @@ class Informer:
         )
 
     async def _work(self) -> None:
-        if self._resync is None:
+        if self._resync is None and self._snapshots is None:
             await self._reflector.run()
             return
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._reflector.run())
-            group.create_task(self._resync_for_ever(self._resync))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reflector.run())
+                if self._resync is not None:
+                    group.create_task(self._resync_for_ever(self._resync))
+                if self._snapshots is not None:
+                    group.create_task(self._save_for_ever(self._snapshots.period))
+        finally:
+            await self._save()
+
+    async def _load(self) -> Saved | None:
+        assert self._snapshots is not None
+        self._file = await self._snapshots.file(self.workspace.client, self.kind, self.namespace, self._kept)
+        saved = await asyncio.to_thread(self._file.read)
+        self._saved = "" if saved is None else saved.revision
+        return saved
+
+    async def _save_for_ever(self, period: float) -> None:
+        while True:
+            await self._sleep(period * self._random.uniform(0.9, 1.1))
+            await self._save()
+
+    async def _save(self) -> None:
+        """Write the file, unless it says the same already."""
+        revision = self._store.revision
+        if self._file is None or not self._synced or revision == self._saved:
+            return
+        objects = [raw for key in self._objects if (raw := self._objects.raw(key)) is not None]
+        try:
+            await asyncio.to_thread(self._file.write, Saved(objects, revision))
+        except OSError as error:
+            log.warning("the snapshot of %s was not written: %s", self, error)
+        else:
+            self._saved = revision
 
     async def _resync_for_ever(self, period: float) -> None:
         while True:

@@ -1,7 +1,7 @@
-"""The objects that a stream begins with, collected aside until it says that they are all (RF-2)."""
+"""The objects that a reflector begins with, collected aside until the server has told of all of them (RF-2)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
 from fastcore.controller.errors import ApiError, ConnectionFailed
 from fastcore.controller.frames import Item, ends_initial, identity, read_item, revision_of
@@ -52,3 +52,36 @@ async def collect(
             raise
         raise NotStreamed(f"no end of the initial events was announced before {silence} s of silence") from error
     raise ConnectionFailed("the stream ended before its initial events did")
+
+
+async def catch_up(
+    lines: AsyncIterator[bytes],
+    event: Callable[[bytes], WatchEvent],
+    holds: Callable[[Item], bool],
+    known: Iterable[Item],
+    revision: str,
+) -> tuple[list[Item], str]:
+    """Bring objects that were saved at `revision` up to date, from a watch that begins there and ends by itself.
+
+    Args:
+        lines: of the watch.
+        event: what a line says; it raises what an ERROR carries.
+        holds: whether an object belongs to the collection.
+        known: the objects as they were.
+        revision: of them.
+
+    Raises:
+        ApiError: what `lines` and `event` raise.
+    """
+    objects = {identity(item): item for item in known}
+    async for line in lines:
+        told = event(line)
+        revision = revision_of(told)
+        if told.type == "BOOKMARK":
+            continue
+        item = read_item(told.object)
+        if told.type == "DELETED":
+            objects.pop(identity(item), None)
+        elif holds(item):
+            objects[identity(item)] = item
+    return list(objects.values()), revision

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastcore.controller import signals
@@ -17,6 +18,7 @@ from fastcore.controller.lease import LeaseLost
 from fastcore.controller.lifecycle import run_until
 from fastcore.controller.pages import add_pages
 from fastcore.controller.shard import Sharding
+from fastcore.controller.snapshot import Snapshots
 from fastcore.controller.sources import Sources
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.observe import HttpServer
@@ -61,6 +63,8 @@ class Manager:
         resync: seconds, >= 1, after which every cached object is shown to its controllers again, without a request
             (IN-5); None is never.
         streaming: informers start with a stream where the server has it, instead of lists (RF-2).
+        snapshots: a directory where informers save what they mirror, and from which they begin: a restart then asks
+            the server for what has changed since, not for everything. None saves nothing.
         registry: a prometheus registry to export to; None is one of its own, with metrics of the process. Managers
             may share one.
         handle_signals: stop at SIGTERM and SIGINT, where `run` is called in the main thread; a second signal then has
@@ -76,7 +80,9 @@ class Manager:
         availability: this manager's place among its replicas.
 
     Raises:
-        ValueError: `resync` is out of range, or both leader election and sharding are asked for.
+        ValueError: `resync` is out of range, others may write to the directory of `snapshots`, or both leader election
+            and sharding are asked for.
+        OSError: that directory cannot be made.
 
     Thread safety: belongs to one event loop; `stop` may be called from any thread while it runs.
 
@@ -97,6 +103,7 @@ class Manager:
         sharding: Sharding | None = None,
         resync: float | None = RESYNC_S,
         streaming: bool = True,
+        snapshots: str | Path | None = None,
         registry: "CollectorRegistry | None" = None,
         handle_signals: bool = True,
     ) -> None:
@@ -112,6 +119,7 @@ class Manager:
             self._wanted = list(workspaces)
         self._resync = resync
         self._streaming = streaming
+        self._snapshots = None if snapshots is None else Snapshots(snapshots)
         self._registry = registry
         self._handle_signals = handle_signals
         self._sources: Sources | None = None
@@ -201,7 +209,7 @@ class Manager:
                 await self.server.start()
                 stack.push_async_callback(self.server.stop)
             await self._stand(stack)
-            sources = Sources(self._resync, streaming=self._streaming)
+            sources = Sources(self._resync, streaming=self._streaming, snapshots=self._snapshots)
             engagements = Engagements(self.controllers.values(), sources, self.availability.fenced, self.workspaces)
             stack.push_async_callback(engagements.close)
             engagements.connect()

@@ -27,10 +27,11 @@ from fastcore.controller.errors import (
     TooManyRequestsError,
 )
 from fastcore.controller.frames import Item, read_event, read_item, revision_of, unavailable, watch_error
-from fastcore.controller.initial import NotStreamed, collect
+from fastcore.controller.initial import NotStreamed, catch_up, collect
 from fastcore.controller.model import Kind
 from fastcore.controller.reads import PAGE_SIZE
 from fastcore.controller.shard_selector import ShardSelector
+from fastcore.controller.snapshot import Saved
 from fastcore.objects import WatchEvent
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 _SHORT_NS = NS_PER_S  # RF-6: a watch that is shorter and brought nothing has failed
 _SERVER_ERRORS_NS = 60 * NS_PER_S  # RF-5: so long 5xx answers keep the position, then a list is due
 _INITIAL_SILENCE_S = 15.0  # a server that streams the present objects does not pause for so long
+_CATCH_UP_S = 1  # the watch that tells what happened since a snapshot; at most ten times that, if a server forgets
 _BROKEN_STARTS = 3  # streams that break before the end of the initial events; then a list is tried
 MAX_RETRY_AFTER_S = 300.0  # servers ask for up to 32 s (LI-2); more comes of a wrong date or clock
 
@@ -68,6 +70,7 @@ class ReflectorStats:
     Attributes:
         lists: how often the sink was filled anew, by a list or by a stream.
         streams: how many of them were streams.
+        resumes: how many began with a snapshot.
         watches: watches that the server accepted, streams included.
         failures: lists, streams, watches and probes that failed.
         events: of watches, by type.
@@ -77,6 +80,7 @@ class ReflectorStats:
 
     lists: int = 0
     streams: int = 0
+    resumes: int = 0
     watches: int = 0
     failures: int = 0
     events: dict[str, int] = field(default_factory=dict)
@@ -111,6 +115,8 @@ class Reflector:
         idle_timeout: seconds of silence after which a watch is opened anew, > 0. Servers send bookmarks about every
             minute, and where they do not, a fresh watch costs one request.
         page_size: objects a page of a list (RF-10).
+        resume: gives what an earlier process has saved, once, for the first start; the sink gets it together with what
+            has happened since, or not at all.
 
     Thread safety: use from one event loop.
     Source: the statements RF-1 to RF-10, which follow the behaviour of client-go's reflector.
@@ -134,7 +140,9 @@ class Reflector:
         random: Random | None = None,
         idle_timeout: float = 150.0,
         page_size: int = PAGE_SIZE,
+        resume: Callable[[], Awaitable[Saved | None]] | None = None,
     ) -> None:
+        self._resume = resume
         self._collection = Collection(
             client,
             kind,
@@ -178,6 +186,10 @@ class Reflector:
                 await self._collection.prepare()
             except (ApiError, ConfigError) as error:
                 return self._failed("list", error)
+            if self._resume is not None:
+                resume, self._resume = self._resume, None
+                if await self._resumed(resume):
+                    return None
             return await (self._start() if self._streams() else self._list())
         return await (self._probe() if self._doubtful else self._watch())
 
@@ -220,6 +232,25 @@ class Reflector:
             return None
         self._broken_starts += 1
         return self._failed("stream", error)
+
+    async def _resumed(self, resume: Callable[[], Awaitable[Saved | None]]) -> bool:
+        """Fill the sink from a snapshot and the changes since; whether that could be done."""
+        saved = await resume()
+        if saved is None:
+            return False
+        watching: _Watching = {**self._watching(), "timeout": _CATCH_UP_S}
+        try:
+            known = [read_item(raw) for raw in saved.objects]
+            async with asyncio.timeout(10 * _CATCH_UP_S):
+                await self._collection.probe(saved.revision)
+                async with aclosing(self._collection.watch(saved.revision, **watching)) as lines:
+                    items, revision = await catch_up(lines, self._event, self._collection.holds, known, saved.revision)
+        except (ApiError, ConfigError, TimeoutError) as error:
+            log.info("%s: its snapshot is of no use, so the server is asked for everything: %s", self, error)
+            return False
+        self.stats.resumes += 1
+        self._fill(items, revision)
+        return True
 
     def _from_the_newest(self, error: Exception) -> bool:
         """RF-1: whether this server has no such state, and so has to be asked for its newest, which it has."""

@@ -8,6 +8,7 @@ from fastcore.controller.handlers import Watch
 from fastcore.controller.informer import Feed, Informer, Mirror
 from fastcore.controller.model import Kind
 from fastcore.controller.shard_selector import ShardSelector
+from fastcore.controller.snapshot import Snapshots
 from fastcore.controller.wildcard import SharedWatch
 from fastcore.controller.workspace import Wildcard, Workspace
 
@@ -33,6 +34,7 @@ class Sources:
     Args:
         resync: seconds between two resyncs of each informer, or None.
         streaming: start with streams where a server has them.
+        snapshots: where informers save what they mirror, and begin with it; None is nowhere.
 
     Attributes:
         failed: done, with an exception, once an informer has ended by itself.
@@ -40,8 +42,9 @@ class Sources:
     Thread safety: belongs to one event loop; make it there.
     """
 
-    def __init__(self, resync: float | None, *, streaming: bool = True) -> None:
+    def __init__(self, resync: float | None, *, streaming: bool = True, snapshots: Snapshots | None = None) -> None:
         self._resync = resync
+        self._snapshots = snapshots
         self._streaming = streaming
         self._informers: dict[_Key, Informer] = {}
         self._shared: dict[tuple[Wildcard, _What], SharedWatch] = {}
@@ -129,6 +132,7 @@ class Sources:
             streaming=self._streaming,
             mirror=None if shared is None else mirror,
             field_manager=what.field_manager or "",  # nobody's name: none of managedFields is kept
+            snapshots=self._snapshots,
             resync=self._resync,
         )
 

@@ -8,6 +8,7 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastcore.controller.config import ClientConfig, ConfigError
@@ -18,6 +19,7 @@ from fastcore.controller.lease import LeaseLost
 from fastcore.controller.manager import Manager
 from fastcore.controller.model import CONFIG_MAP, DEPLOYMENT, Kind
 from fastcore.controller.shard import Sharding
+from fastcore.controller.snapshot import Snapshots
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.errors import FastcoreError
 from fastcore.reference import MANIFESTS, build
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         _election(options), _sharding(options)
-    except ValueError as error:
+        if options.snapshots is not None:
+            Snapshots(options.snapshots)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -88,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics-addr", metavar="HOST:PORT", type=_address, default="127.0.0.1:8080",
         help="where /metrics, /healthz and /readyz are; default 127.0.0.1:8080, 0 turns them off",
     )  # fmt: skip
+    parser.add_argument(
+        "--snapshots", metavar="DIR", type=Path,
+        help="where the caches are saved, so that a restart asks for what has changed since; default: nowhere",
+    )  # fmt: skip
     replicas = parser.add_mutually_exclusive_group()
     replicas.add_argument(
         "--leader-elect", action="store_true", help="of several replicas one works, the others stand by"
@@ -120,6 +128,7 @@ async def _run(options: argparse.Namespace) -> None:
             metrics_port=port,
             leader_election=_election(options),
             sharding=_sharding(options),
+            snapshots=options.snapshots,
         )
         controller = build(manager, workers=options.workers)
         log.info(
