@@ -16,6 +16,7 @@ from fastcore.controller.predicates import (
     Predicate,
     SpecOrMetadataChanged,
 )
+from fastcore.controller.shard_selector import ShardSelector
 
 SITE = Kind("example.com", "v1", "Site", "sites")
 
@@ -42,7 +43,7 @@ def test_the_whole_chain() -> None:
     controller = (
         ControllerBuilder(manager, "site")
         .for_(SITE)
-        .owns(DEPLOYMENT, label_selector="app=site")
+        .owns(DEPLOYMENT, label_selector="app=site", shard_selector=ShardSelector.of(0, 2))
         .watches(SECRET, nobody, field_selector="metadata.name=tls")
         .with_options(options)
         .complete(reconcile)
@@ -50,10 +51,10 @@ def test_the_whole_chain() -> None:
     assert manager.controllers == {"site": controller}
     assert (controller.name, controller.kind, controller.options) == ("site", SITE, options)
     assert [watch.kind for watch in controller.watches] == [SITE, DEPLOYMENT, SECRET]
-    assert [(w.label_selector, w.field_selector) for w in controller.watches] == [
-        (None, None),
-        ("app=site", None),
-        (None, "metadata.name=tls"),
+    assert [(w.label_selector, w.field_selector, w.shard_selector) for w in controller.watches] == [
+        (None, None, None),
+        ("app=site", None, ShardSelector.of(0, 2)),
+        (None, "metadata.name=tls", None),
     ]
     assert controller.watches[0].mapper is itself
 

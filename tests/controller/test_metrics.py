@@ -210,6 +210,7 @@ def test_what_guards_reconciles_is_exported() -> None:
         "fastcore_controller_hot_loops_total",
         "fastcore_controller_quarantined_keys",
         "fastcore_controller_slowed_keys",
+        "fastcore_controller_keys_aside",
     ):
         assert found[name] == {SITE: 0.0}, name
     outcomes = {(*SITE, ("outcome", name)): 0.0 for name in ("written", "dropped", "failed", "suppressed")}

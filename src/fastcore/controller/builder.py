@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fastcore.controller.controller import Controller
 from fastcore.controller.event_series import check_component
@@ -11,6 +11,7 @@ from fastcore.controller.invocation import Reconciler
 from fastcore.controller.model import Kind
 from fastcore.controller.options import Options
 from fastcore.controller.predicates import Predicate, SpecOrMetadataChanged
+from fastcore.controller.shard_selector import ShardSelector
 
 if TYPE_CHECKING:
     from fastcore.controller.manager import Manager
@@ -18,20 +19,25 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
+class _Selectors(NamedTuple):
+    label: str | None
+    field: str | None
+    shard: ShardSelector | None
+
+
 @dataclass
 class _Declared:
     kind: Kind
     mapper: Mapper
     default: Predicate
-    label_selector: str | None
-    field_selector: str | None
+    selectors: _Selectors
     predicates: list[Predicate] = field(default_factory=list)
 
     def watch(self) -> Watch:
         predicate = self.default
         for i, more in enumerate(self.predicates):
             predicate = predicate & more if i else more
-        return Watch(self.kind, self.mapper, predicate, self.label_selector, self.field_selector)
+        return Watch(self.kind, self.mapper, predicate, *self.selectors)
 
 
 class ControllerBuilder:
@@ -62,18 +68,46 @@ class ControllerBuilder:
         self._declared: list[_Declared] = []
         self._options: Options | None = None
 
-    def for_(self, kind: Kind, *, label_selector: str | None = None, field_selector: str | None = None) -> Self:
-        """Reconcile the objects of `kind`; unless predicates say otherwise, as `SpecOrMetadataChanged` filters."""
+    def for_(
+        self,
+        kind: Kind,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        shard_selector: ShardSelector | None = None,
+    ) -> Self:
+        """Reconcile the objects of `kind`; unless predicates say otherwise, as `SpecOrMetadataChanged` filters.
+
+        Args:
+            kind: the kind.
+            label_selector: restricts what is watched and cached.
+            field_selector: likewise.
+            shard_selector: likewise, to a part that the server cuts off, or else the cache. Replicas that each name
+                another part share the objects without a Lease, but nobody takes over the part of one that is gone;
+                `Manager(sharding=)` does.
+        """
         if self._primary is not None:
             raise ValueError(f"controller {self._name!r} is already for {self._primary.kind}; one kind a controller")
         self._primary = kind
-        return self._add(kind, itself, SpecOrMetadataChanged(), label_selector, field_selector)
+        selectors = _Selectors(label_selector, field_selector, shard_selector)
+        return self._add(kind, itself, SpecOrMetadataChanged(), selectors)
 
-    def owns(self, kind: Kind, *, label_selector: str | None = None, field_selector: str | None = None) -> Self:
-        """Reconcile the controller owner of an object of `kind`, at any change of it, its deletion included."""
+    def owns(
+        self,
+        kind: Kind,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        shard_selector: ShardSelector | None = None,
+    ) -> Self:
+        """Reconcile the controller owner of an object of `kind`, at any change of it, its deletion included.
+
+        A part by uid holds children of other parts' owners; only one by namespace keeps families together.
+        """
         if self._primary is None:
             raise ValueError(f"controller {self._name!r}: say .for_(kind) before .owns({kind.kind})")
-        return self._add(kind, owner_of(self._primary), Predicate(), label_selector, field_selector)
+        selectors = _Selectors(label_selector, field_selector, shard_selector)
+        return self._add(kind, owner_of(self._primary), Predicate(), selectors)
 
     def watches(
         self,
@@ -82,6 +116,7 @@ class ControllerBuilder:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        shard_selector: ShardSelector | None = None,
     ) -> Self:
         """Reconcile what `mapper` makes of an object of `kind`.
 
@@ -92,10 +127,11 @@ class ControllerBuilder:
                 for every event.
             label_selector: restricts what is watched and cached.
             field_selector: likewise.
+            shard_selector: likewise.
         """
         if not callable(mapper):
             raise TypeError(f"the mapper of {kind.kind} must be a function, not {mapper!r}")
-        return self._add(kind, mapper, Predicate(), label_selector, field_selector)
+        return self._add(kind, mapper, Predicate(), _Selectors(label_selector, field_selector, shard_selector))
 
     def with_predicates(self, *predicates: Predicate) -> Self:
         """Filter the watch declared just before: all predicates must pass. They replace its default filter.
@@ -145,11 +181,9 @@ class ControllerBuilder:
         self._manager.add(controller)
         return controller
 
-    def _add(
-        self, kind: Kind, mapper: Mapper, default: Predicate, label_selector: str | None, field_selector: str | None
-    ) -> Self:
+    def _add(self, kind: Kind, mapper: Mapper, default: Predicate, selectors: _Selectors) -> Self:
         for other in self._declared:
-            if other.kind == kind and (other.label_selector, other.field_selector) != (label_selector, field_selector):
+            if other.kind == kind and other.selectors != selectors:
                 raise ValueError(f"controller {self._name!r} watches {kind.kind} twice with different selectors")
-        self._declared.append(_Declared(kind, mapper, default, label_selector, field_selector))
+        self._declared.append(_Declared(kind, mapper, default, selectors))
         return self

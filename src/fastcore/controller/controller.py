@@ -25,6 +25,7 @@ from fastcore.controller.model import Kind, Request
 from fastcore.controller.options import Options, default_limiter
 from fastcore.controller.processing import process
 from fastcore.controller.recorder import FlightRecorder
+from fastcore.controller.tenancy import Tenancy
 from fastcore.controller.turn import Turn, Written
 from fastcore.errors import FastcoreError, ShutDown
 from fastcore.queue import WorkQueue
@@ -53,6 +54,7 @@ class Controller:
         queue: the keys that wait.
         counters: what happened so far.
         pace: how many reconciles run at once.
+        tenancy: how many of them a workspace may have.
         guards: what keeps keys from being reconciled for a while.
         ledger: where the time goes.
         history: what is remembered of keys.
@@ -79,6 +81,7 @@ class Controller:
         self.queue: WorkQueue[Request] = WorkQueue(limiter=self.limiter, fair_by=itemgetter(0), clock=clock, name=name)
         self.clock = clock or monotonic_ns
         self.pace = Pace(options.max_concurrent_reconciles, adaptive=options.adaptive)
+        self.tenancy = Tenancy(options.max_concurrent_per_workspace)
         self.guards = Guards(name, kind, options, clock)
         self.ledger = Ledger()
         self.history = History()
@@ -171,6 +174,7 @@ class Controller:
         self.queue.discard(workspace)  # a key with back-off is in the queue; what comes late is dropped by `process`
         for request in [request for request in self._causes if request.workspace == workspace]:
             del self._causes[request]
+        self.tenancy.forget(workspace)
         self.guards.forget(workspace)
         self.history.forget(workspace)
 
@@ -277,11 +281,22 @@ class Controller:
             else:
                 try:
                     if not self._stopping:
-                        await process(self, request)
+                        await self._in_its_place(request)
                 finally:
                     queue.done(request)
             finally:
                 pace.leave()
+
+    async def _in_its_place(self, request: Request) -> None:
+        if not self.tenancy.enter(request):
+            self.flight.held(self.clock(), request, "workspace full", 0.0)
+            return
+        try:
+            await process(self, request)
+        finally:
+            waiting = self.tenancy.leave(request)
+            if waiting is not None:
+                self.queue.add(waiting)
 
     def wrote(self, turn: Turn, write: Written) -> None:
         """Take the answer to a write of `turn`."""

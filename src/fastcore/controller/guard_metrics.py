@@ -32,6 +32,7 @@ def guard_metrics(controllers: "Iterable[Controller]") -> Iterator[Metric]:
     limit = gauge("fastcore_controller_concurrency_limit", "Reconciles that may run at once now.")
     aside = gauge("fastcore_controller_quarantined_keys", "Keys that are set aside now.")
     slowed = gauge("fastcore_controller_slowed_keys", "Keys that are slowed down now.")
+    full = gauge("fastcore_controller_keys_aside", "Keys that wait for another reconcile of their workspace to end.")
     for controller in controllers:
         name, guards = (controller.name,), controller.guards
         own.add_metric(name, controller.counters.own_events)
@@ -50,7 +51,8 @@ def guard_metrics(controllers: "Iterable[Controller]") -> Iterator[Metric]:
         limit.add_metric(name, controller.pace.limit)
         aside.add_metric(name, len(guards.quarantine))
         slowed.add_metric(name, len(guards.detector.slowed()))
-    yield from (own, recorded, cuts, parked, fights, loops, limit, aside, slowed)
+        full.add_metric(name, len(controller.tenancy))
+    yield from (own, recorded, cuts, parked, fights, loops, limit, aside, slowed, full)
     cost = CounterMetricFamily(
         "fastcore_reconcile_cost_seconds_total",
         "Seconds of reconciles by stage; `user` is the rest: own code, and its wait for the event loop.",

@@ -35,6 +35,8 @@ class Options:
 
     Args:
         max_concurrent_reconciles: different keys at once, >= 1; default 2 per usable processor, in 1..10.
+        max_concurrent_per_workspace: of these in one workspace, >= 1, so that the others keep the rest while one is
+            slow; None is all of them.
         limiter: delays of failed keys; None is `default_limiter()`. It has state: give each controller its own.
         reconcile_timeout: seconds after which a reconcile is cancelled, > 0; None is never (CT-6).
         recover_panic: True counts a bug in the reconciler and retries the key; False ends the manager with it (CT-5).
@@ -63,6 +65,7 @@ class Options:
     """
 
     max_concurrent_reconciles: int = field(default_factory=default_concurrency)
+    max_concurrent_per_workspace: int | None = None
     limiter: Limiter | None = None
     reconcile_timeout: float | None = None
     recover_panic: bool = True
@@ -90,7 +93,7 @@ class Options:
             raise ValueError(f"cache_sync_timeout must be > 0 seconds, not {self.cache_sync_timeout!r}")
         if not self.shutdown_grace >= 0:
             raise ValueError(f"shutdown_grace must be >= 0 seconds, not {self.shutdown_grace!r}")
-        for name in ("quarantine_after", "breaker_threshold"):
+        for name in ("max_concurrent_per_workspace", "quarantine_after", "breaker_threshold"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1 or None, not {value!r}")

@@ -180,6 +180,7 @@ def _guards(controller: "Controller", request: Request, now: int) -> dict[str, A
         "quarantine": None if parked is None else f"for another {(parked.until_ns - now) / NS_PER_S:.1f} s",
         "slowed_down": guards.detector.describe(request),
         "breaker": guards.breakers.states().get(request.workspace),
+        "stands_aside": controller.tenancy.stands_aside(request) or None,
     }
 
 
@@ -213,6 +214,9 @@ def _verdict(controller: "Controller", request: Request, scope: Scope | None, fo
         return f"set aside after bugs in a row, until it changes or {guards['quarantine']}: {_error(found)}"
     if guards["slowed_down"]:
         return f"slowed down: {guards['slowed_down']}"
+    if guards["stands_aside"]:
+        most = controller.options.max_concurrent_per_workspace
+        return f"waits for one of the {most} reconciles of its workspace to end"
     if queue["state"] == "delayed":
         due = queue["next_try_in"]
         if guards["breaker"] != "closed" and guards["breaker"] is not None:
