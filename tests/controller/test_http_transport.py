@@ -171,11 +171,26 @@ async def test_closing_ends_connecting_too():
 
 
 async def test_idle_connections_are_closed_in_time(monkeypatch):
-    monkeypatch.setattr("fastcore.controller.http_transport._KEEP_ALIVE_S", 0.01)
+    """After 50 to 75 s: the server gives up on them after 90. One that is used meanwhile stays."""
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
     async with ScriptedServer([OK]) as server:
         wire = transport(server.config)
         await asyncio.gather(*[wire.send("GET", "/", None, None) for _ in range(3)])
-        await until(lambda: not wire._open and wire._sweeper is None)
+        assert (server.connections, len(wire._open)) == (3, 3)
+        passed += 40
+        await wire.send("GET", "/", None, None)
+        assert len(wire._open) == 3
+        passed += 11
+        await until(lambda: len(wire._open) == 1)
+        await until(lambda: len(server._writers) == 1)
+        passed += 40
+        await until(lambda: not wire._open)
+        await until(lambda: not server._writers)
+        assert wire._sweeper is None, "nothing is left to look after"
+        await wire.send("GET", "/", None, None)
+        assert server.connections == 4
         await wire.close()
 
 
