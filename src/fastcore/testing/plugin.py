@@ -1,14 +1,16 @@
 """pytest fixtures for controllers' tests, loaded by pytest itself wherever fastcore is installed.
 
 `api_server` is the embedded API server, new for each test; `kube_server` and `kube_cluster` are real ones.
-`redis_server` is a real redis-server, new for each test.
+`redis_server` is a real redis-server, new for each test. `no_leaks` fails a test that leaves tasks or threads behind.
 
 `FASTCORE_REQUIRE=kube,...` turns the absence of a real part from a skip into a failure.
 """
 
+import functools
+import inspect
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -76,3 +78,21 @@ def redis_server() -> "Iterator[RedisServer]":
 
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails the test if a task or thread that it started outlives it, and says where that one was created."""
+    from fastcore.work import LeakDetector
+
+    test = request.node.obj
+    if inspect.iscoroutinefunction(test):
+        # The runner cancels what a test leaves in its loop, so a look afterwards would find no task.
+        @functools.wraps(test)
+        async def watched(*args: Any, **kwargs: Any) -> None:
+            async with LeakDetector():
+                await test(*args, **kwargs)
+
+        request.node.obj = watched
+    with LeakDetector():
+        yield
