@@ -8,12 +8,12 @@ import inspect
 import itertools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar, overload
 
 from fastcore.work.errors import LimitReached, Rejected, ShutdownTimeout, Survivor
+from fastcore.work.line import Line, resolve
 from fastcore.work.stacks import task_stack, thread_stack
 
 log = logging.getLogger("fastcore.work")
@@ -82,7 +82,7 @@ class TaskManager:
         self._name = name
         self._lock = threading.Lock()
         self._running: dict[_Running, None] = {}
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting = Line()
         self._ends: list[Future[None]] = []
         self._numbers = itertools.count(1)
         self._spawned = self._failed = self._cancelled = self._refused = self._peak = 0
@@ -154,9 +154,7 @@ class TaskManager:
             if len(self._running) < self._limit:
                 self._take(entry)
                 return None
-            place: Future[None] = Future()
-            self._waiting.append(place)
-            return place
+            return self._waiting.join()
 
     async def _turn(self, place: "Future[None]", entry: _Running, timeout: float) -> None:
         try:
@@ -168,18 +166,15 @@ class TaskManager:
                         if len(self._running) < self._limit:
                             self._take(entry)
                             return
-                        place = Future()
-                        self._waiting.appendleft(place)  # somebody else was quicker: stay the first
+                        place = self._waiting.join(first=True)  # somebody else was quicker
         except TimeoutError:
             with self._lock:
                 self._refused += 1
             raise LimitReached(entry.name, self._limit) from None
         finally:
             with self._lock:
-                if place in self._waiting:
-                    self._waiting.remove(place)
-                elif entry not in self._running:  # it was our turn, and we do not take it
-                    self._wake()
+                if not self._waiting.leave(place) and entry not in self._running:
+                    self._waiting.call_one()  # it was our turn, and we do not take it
 
     def _entry(self, name: str | None) -> _Running:
         return _Running(f"{self._name}-{next(self._numbers)}" if name is None else name)
@@ -250,16 +245,10 @@ class TaskManager:
         """Free the place first, so that nobody who is told reads an old count."""
         with self._lock:
             del self._running[entry]
-            self._wake()
+            self._waiting.call_one()
             ends = () if self._running else tuple(self._ends)
         for end in ends:
-            _resolve(end)
-
-    def _wake(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if _resolve(place):
-                return
+            resolve(end)
 
     async def shutdown(self, timeout: float) -> None:
         """Refuse what comes, cancel every task, and wait until all have ended; may be called again.
@@ -301,14 +290,11 @@ class TaskManager:
             if any(entry.work is caller for entry in running):
                 raise RuntimeError(f"shutdown of {self._name} was called by a task that it would wait for")
             self.stopping.set()
-            waiting = list(self._waiting)
-            self._waiting.clear()
+            self._waiting.call_all()  # they find the manager closed
             if running:
                 self._ends.append(end)
             else:
                 end.set_result(None)
-        for place in waiting:  # they find the manager closed
-            _resolve(place)
         if timeout == 0 and running:
             self._forget(end)
             raise ShutdownTimeout(timeout, self.running())
@@ -365,14 +351,6 @@ def _check(work: object) -> None:
 def _close(work: object) -> None:
     if inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
         work.close()
-
-
-def _resolve(future: "Future[None]") -> bool:
-    """Resolve `future` unless whoever waited has gone."""
-    if not future.set_running_or_notify_cancel():
-        return False
-    future.set_result(None)
-    return True
 
 
 def _cancel(task: "asyncio.Task[Any]") -> None:
