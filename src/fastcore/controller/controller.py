@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from time import monotonic_ns
 
-from fastcore.clock import own_clock
+from fastcore.clock import NS_PER_S, own_clock
 from fastcore.controller import observing
 from fastcore.controller.concurrency import Pace
 from fastcore.controller.context import Scope
@@ -91,6 +91,7 @@ class Controller:
         self.invocation = Invocation(name, reconciler, options, self.counters)
         self.watched = tuple(watch.kind.kind for watch in watches)
         self.flight = FlightRecorder(options.flight_bytes, self.watched)
+        self._interval_ns = round(options.min_interval * NS_PER_S)
         self._scopes: dict[str, Scope] = {}
         self._partings: list[asyncio.Event] = []  # set when a reconcile ends
         self._causes: dict[Request, int] = {}
@@ -125,6 +126,11 @@ class Controller:
         if cause:
             self._causes[request] = self._causes.get(request, 0) | cause
         self.guards.detector.noticed(request, version)
+        if self._interval_ns and (story := self.history.known(request)) is not None and story.started_ns:
+            early = story.started_ns + self._interval_ns - self.clock()
+            if early > 0:
+                self.queue.add_after(request, early / NS_PER_S)
+                return
         self.queue.add(request, priority)
 
     def dropped(self, handler: WatchHandler, shown: Shown) -> None:

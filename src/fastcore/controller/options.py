@@ -37,6 +37,8 @@ class Options:
         max_concurrent_reconciles: different keys at once, >= 1; default 2 per usable processor, in 1..10.
         max_concurrent_per_workspace: of these in one workspace, >= 1, so that the others keep the rest while one is
             slow; None is all of them.
+        min_interval: seconds, >= 0, from one reconcile of a key to the next that events lead to: what comes sooner
+            waits, and becomes one. The first event of a quiet key is never late. 0 waits for nothing.
         limiter: delays of failed keys; None is `default_limiter()`. It has state: give each controller its own.
         reconcile_timeout: seconds after which a reconcile is cancelled, > 0; None is never (CT-6).
         recover_panic: True counts a bug in the reconciler and retries the key; False ends the manager with it (CT-5).
@@ -66,6 +68,7 @@ class Options:
 
     max_concurrent_reconciles: int = field(default_factory=default_concurrency)
     max_concurrent_per_workspace: int | None = None
+    min_interval: float = 0.0
     limiter: Limiter | None = None
     reconcile_timeout: float | None = None
     recover_panic: bool = True
@@ -89,6 +92,8 @@ class Options:
             raise ValueError(f"max_concurrent_reconciles must be >= 1, not {self.max_concurrent_reconciles!r}")
         if self.reconcile_timeout is not None and not self.reconcile_timeout > 0:
             raise ValueError(f"reconcile_timeout must be > 0 seconds or None, not {self.reconcile_timeout!r}")
+        if not self.min_interval >= 0:
+            raise ValueError(f"min_interval must be >= 0 seconds, not {self.min_interval!r}")
         if not self.cache_sync_timeout > 0:
             raise ValueError(f"cache_sync_timeout must be > 0 seconds, not {self.cache_sync_timeout!r}")
         if not self.shutdown_grace >= 0:

@@ -223,7 +223,9 @@ def _verdict(controller: "Controller", request: Request, scope: Scope | None, fo
             return f"waits {due:.3f} s, since the API server of its workspace fails (breaker {guards['breaker']})"
         if queue["failures_in_a_row"]:
             return f"next try in {due:.3f} s, after {queue['failures_in_a_row']} failures in a row: {_error(found)}"
-        return f"comes back in {due:.3f} s, as its last reconcile asked for"
+        asked = "its last reconcile asked for"
+        interval = controller.options.min_interval
+        return f"comes back in {due:.3f} s, as {asked}{f' or min_interval={interval:g} wants' if interval else ''}"
     if queue["state"] == "ready":
         workers = found["workers"]
         return (
