@@ -43,7 +43,6 @@ FOREIGN = "ForeignObject"
 REMEMBERED = 65_536  # settled fingerprints: about 48 bytes each
 RECHECK_FOREIGN_S = 60.0  # a foreign object does not name its WebApp, so its removal is no event for us
 RECONCILE_TIMEOUT_S = 60.0
-MIN_INTERVAL_S = 0.5  # who edits a WebApp ten times in a row wants the last one
 
 _CHILDREN: tuple[tuple[Kind, Callable[[Resource], Resource]], ...] = (
     (CONFIG_MAP, config_map),
@@ -74,7 +73,6 @@ def build(manager: "Manager", *, workers: int | None = None) -> Controller:
         max_concurrent_reconciles=default_concurrency() if workers is None else workers,
         reconcile_timeout=RECONCILE_TIMEOUT_S,
         field_manager=FIELD_MANAGER,
-        min_interval=MIN_INTERVAL_S,
         track_fields=False,
     )
     return (
