@@ -44,8 +44,8 @@ cdef extern from *:
 
     static inline PyObject *fastcore_owned(PyObject *reference) { return reference; }
 
-    /* A list to walk: itself, or where there is no GIL a copy made under its lock. Items that are read without the lock,
-       as loops in Python read them, can be freed ones in CPython 3.13 when another thread shortens the list. */
+    /* A list to walk: itself, or where there is no GIL a copy made under its lock. Items that are read without it, as
+       loops in Python read them, can be freed ones in CPython 3.13 when another thread shortens the list. */
     static inline PyObject *fastcore_held(PyObject *list) {
     #ifdef Py_GIL_DISABLED
         return PyList_GetSlice(list, 0, PY_SSIZE_T_MAX);
