@@ -26,7 +26,7 @@ BUGS: dict[str, tuple[ModuleType, str, str]] = {
     ),
     "settles what an answer shows to be changed": (
         reconciler,
-        "outcome is IN_ORDER and not _is_as_asked(webapp, live)",
+        "outcome is IN_ORDER and not _is_as_asked(webapp, live, wanted)",
         "False",
     ),
     "drops what has failed": (reconciler, "        results.raise_for_errors()\n", ""),
