@@ -13,13 +13,24 @@ import pytest
 
 from fastcore.testing.kube import KubeServer
 
+# A machine with other things to do is no failure: a phase that makes no headway ends by itself, after 120 s.
+HANGS_S = 540
+pytestmark = pytest.mark.timeout(600)
+
 COMMAND = [sys.executable, "-X", "dev", "-m", "fastcore", "demo"]
 
 
 def demo(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run([*COMMAND, "--json", *arguments], capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout)
+    command = [*COMMAND, "--json", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            printed, complaints = process.communicate(timeout=HANGS_S)
+        except BaseException:
+            # Not killed: the controller is a process of its own, which only the demo ends.
+            process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+            raise
+    assert process.returncode == 0, printed + complaints
+    summary: dict[str, Any] = json.loads(printed)
     return summary
 
 
@@ -48,7 +59,7 @@ def test_converges_on_the_embedded_server() -> None:
 
 @pytest.mark.kube
 def test_converges_on_a_real_kube_apiserver(kube_server: KubeServer) -> None:
-    summary = demo("--objects", "60", "--workspaces", "3", "--kubeconfig", kube_server.kubeconfig)
+    summary = demo("--objects", "30", "--workspaces", "3", "--kubeconfig", kube_server.kubeconfig)
     assert summary["server"] == f"{kube_server.url} (kubeconfig)"
     assert_minimal(summary)
 
