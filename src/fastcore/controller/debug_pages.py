@@ -1,13 +1,11 @@
 """Pages for whoever debugs a controller: /debug/why and /debug/flight, for loopback alone."""
 
-import ipaddress
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastcore.controller.model import Request
 from fastcore.controller.why import as_text, why
-from fastcore.observe import HttpRequest, HttpResponse
+from fastcore.observe import HttpRequest, HttpResponse, Page, local
 
 if TYPE_CHECKING:
     from fastcore.controller.manager import Manager
@@ -15,10 +13,8 @@ if TYPE_CHECKING:
 WHY = "/debug/why/"
 FLIGHT = "/debug/flight"
 
-_Page = Callable[[HttpRequest], HttpResponse]
 
-
-def why_page(manager: "Manager") -> _Page:
+def why_page(manager: "Manager") -> Page:
     """A page of all that the controllers know of the key in the path: workspace/namespace/name.
 
     `?format=json` gives JSON, `?controller=NAME` one controller's answer.
@@ -39,7 +35,7 @@ def why_page(manager: "Manager") -> _Page:
     return local(page)
 
 
-def flight_page(manager: "Manager") -> _Page:
+def flight_page(manager: "Manager") -> Page:
     """A page of the flight recorders as JSON lines; `?controller=NAME` is one, `?of=panic` what led to the last bug."""
 
     def page(request: HttpRequest) -> HttpResponse:
@@ -54,23 +50,3 @@ def flight_page(manager: "Manager") -> _Page:
         return HttpResponse(200, "".join(line + "\n" for line in lines).encode(), "application/x-ndjson")
 
     return local(page)
-
-
-def local(page: _Page) -> _Page:
-    """`page` for clients on this host alone, whatever the server listens on; `kubectl port-forward` is one of them."""
-
-    def guarded(request: HttpRequest) -> HttpResponse:
-        try:
-            near = ipaddress.ip_address(request.peer.partition("%")[0])
-        except ValueError:
-            near = None
-        if near is None or not (near.is_loopback or (near.version == 6 and _mapped_loopback(near))):
-            return HttpResponse(403, b"this page is for clients on the same host: try kubectl port-forward\n")
-        return page(request)
-
-    return guarded
-
-
-def _mapped_loopback(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped is not None and bool(mapped.is_loopback)

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from fastcore.controller.debug_pages import FLIGHT, WHY, flight_page, why_page
-from fastcore.observe import HttpServer, checks_page, metrics_page
+from fastcore.observe import HttpServer, checks_page, local, metrics_page
+from fastcore.observe.profiles import PREFIX, profile_pages
 
 if TYPE_CHECKING:
     from fastcore.controller.manager import Manager
@@ -16,3 +17,4 @@ def add_pages(server: HttpServer, manager: "Manager") -> None:
     server.route("/readyz", checks_page(manager.readiness))
     server.route_below(WHY, why_page(manager))
     server.route(FLIGHT, flight_page(manager))
+    server.route_below(PREFIX, local(profile_pages()))

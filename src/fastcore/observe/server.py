@@ -23,6 +23,7 @@ MAX_CONNECTIONS = 64
 HEAD_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0  # for one answer to be taken
 IDLE_TIMEOUT_S = 75.0  # above the usual scrape interval of 15 to 60 s
+_LOOK_S = 0.25  # how often a slow page looks whether its client is still there
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -172,7 +173,7 @@ class HttpServer:
                 async with asyncio.timeout(timeout):
                     head = await reader.readuntil(b"\r\n\r\n")
                 request, keep = _parse(head, peer)
-                response = await self._answer(request)
+                response = await self._answer(request, reader)
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
@@ -184,14 +185,16 @@ class HttpServer:
                 await writer.drain()
             timeout = IDLE_TIMEOUT_S
 
-    async def _answer(self, request: HttpRequest) -> HttpResponse:
+    async def _answer(self, request: HttpRequest, reader: asyncio.StreamReader) -> HttpResponse:
         page = self._pages.get(request.path) or self._page_above(request.path)
         if page is None:
             known = sorted([*self._pages, *(f"{prefix}..." for prefix in self._below)])
             return HttpResponse(404, ("not found; here are " + ", ".join(known) + "\n").encode())
         try:
             answer = page(request)
-            return await answer if inspect.isawaitable(answer) else answer
+            return await _unless_gone(answer, reader) if inspect.isawaitable(answer) else answer
+        except ConnectionError:
+            raise
         except Exception:
             log.exception("page %s failed", request.path)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -199,6 +202,20 @@ class HttpServer:
     def _page_above(self, path: str) -> Page | None:
         prefix = max((prefix for prefix in self._below if path.startswith(prefix)), key=len, default=None)
         return None if prefix is None else self._below[prefix]
+
+
+async def _unless_gone(answer: Awaitable[HttpResponse], reader: asyncio.StreamReader) -> HttpResponse:
+    """Wait for a slow page, and cancel it when the client goes away."""
+    work = asyncio.ensure_future(answer)
+    try:
+        while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
+            if reader.at_eof():
+                raise ConnectionResetError("the client went away")
+        return work.result()
+    finally:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
 
 
 def _parse(head: bytes, peer: str) -> tuple[HttpRequest, bool]:
