@@ -63,6 +63,10 @@ class _BadRequest(FastcoreError):
         super().__init__(status.phrase)
 
 
+class _Gone(ConnectionError):
+    """Nobody waits for the page any more."""
+
+
 class HttpServer:
     """Serves pages by exact path.
 
@@ -193,7 +197,7 @@ class HttpServer:
         try:
             answer = page(request)
             return await _unless_gone(answer, reader) if inspect.isawaitable(answer) else answer
-        except ConnectionError:
+        except _Gone:
             raise
         except Exception:
             log.exception("page %s failed", request.path)
@@ -210,7 +214,7 @@ async def _unless_gone(answer: Awaitable[HttpResponse], reader: asyncio.StreamRe
     try:
         while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
             if reader.at_eof():
-                raise ConnectionResetError("the client went away")
+                raise _Gone("the client went away")
         return work.result()
     finally:
         if not work.done():

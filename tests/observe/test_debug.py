@@ -1,0 +1,76 @@
+"""The server for pages about the process: what is there, and who may see it."""
+
+import gc
+import json
+
+import pytest
+
+from fastcore.observe import DebugServer, HttpRequest, PerformanceMonitor
+from fastcore.work import ResourceTracker
+from observe.test_server import ask, get
+
+
+async def test_pages() -> None:
+    """PF8, OB4: metrics, checks and profiles on a free loopback port, which is free again afterwards."""
+    monitor = PerformanceMonitor()
+    async with DebugServer(registry=monitor.registry) as server:
+        server.readiness["cache"] = lambda: "not filled"
+        found = {
+            path: await ask(server.port, get(path))
+            for path in ("/metrics", "/healthz", "/readyz", "/debug/pprof/goroutine?debug=2", "/debug/performance", "/")
+        }
+    assert {path: status for path, (status, _, _) in found.items()} == {
+        "/metrics": 200, "/healthz": 200, "/readyz": 503, "/debug/pprof/goroutine?debug=2": 200,
+        "/debug/performance": 200, "/": 404,
+    }  # fmt: skip
+    assert b"fastcore_label_overflows_total" in found["/metrics"][2]
+    assert b"not filled" in found["/readyz"][2]
+    assert b"/debug/pprof/" in found["/"][2]
+    with pytest.raises(ConnectionError):
+        await ask(server.port, get("/healthz"))
+    await server.stop()
+
+
+async def test_performance_triggers_no_collection() -> None:
+    """PF9: figures of the process as JSON, with those of a tracker; the collector is left alone."""
+    tracker = ResourceTracker()
+    async with DebugServer(sample=tracker.sample) as server:
+        gc.disable()
+        try:
+            before = [one["collections"] for one in gc.get_stats()]
+            _, headers, body = await ask(server.port, get("/debug/performance"))
+            assert [one["collections"] for one in gc.get_stats()] == before
+        finally:
+            gc.enable()
+    tracker.close()
+    found = json.loads(body)
+    assert headers["content-type"] == "application/json"
+    assert {"uptime_seconds", "threads", "tasks", "gc", "cpu_seconds", "pauses", "loop_lag_max"} <= set(found)
+    assert found["tasks"] >= 2
+    assert found["pauses"]["collections"] == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.com"])
+def test_address_that_others_reach_needs_authorize(host: str) -> None:
+    """PF8: profiles and paths are not for everybody; the message says what to do."""
+    with pytest.raises(ValueError, match="can be reached from outside: say by authorize="):
+        DebugServer(host)
+    DebugServer(host, authorize=lambda request: False)
+    DebugServer("localhost")
+    DebugServer("::1")
+
+
+async def test_authorize_decides() -> None:
+    """PF8: who is not allowed gets 403 below /debug/, and metrics and health all the same."""
+    seen: list[HttpRequest] = []
+
+    def authorize(request: HttpRequest) -> bool:
+        seen.append(request)
+        return request.headers.get("authorization") == "Bearer right"
+
+    async with DebugServer(authorize=authorize) as server:
+        refused = await ask(server.port, get("/debug/pprof/goroutine?debug=1"))
+        allowed = await ask(server.port, get("/debug/pprof/goroutine?debug=1", "Authorization: Bearer right"))
+        health = await ask(server.port, get("/healthz"))
+    assert (refused[0], allowed[0], health[0]) == (403, 200, 200)
+    assert len(seen) == 2
