@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -276,7 +277,7 @@ def test_pressure_is_soft_too(tmp_path: Path) -> None:
     assert monitor.check().level == "ok"
 
 
-def test_what_a_collection_gave_back() -> None:
+def test_what_a_collection_gave_back(by_hand: None) -> None:
     """MT-5: seconds, objects and bytes of a forced collection are told."""
     gc.collect()
     for _ in range(100):
@@ -284,11 +285,7 @@ def test_what_a_collection_gave_back() -> None:
         cycle.append(cycle)
     del cycle
     monitor = MemoryMonitor(1000, 1.0, usage=iter([1000, 1000, 1000, 990]).__next__, clock=VirtualClock())
-    gc.disable()
-    try:
-        monitor.check()
-    finally:
-        gc.enable()
+    monitor.check()
     told = monitor.last_collection
     assert told is not None
     assert told.objects >= 100
@@ -296,7 +293,16 @@ def test_what_a_collection_gave_back() -> None:
     assert (told.before, told.after) == (1000, 990)
 
 
-def test_pauses_of_the_collector() -> None:
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Garbage is collected only when a test says so, and nothing has been frozen."""
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 0)
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_pauses_of_the_collector(by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """MT-5: each collection is timed through gc.callbacks, until stop; advice comes with long pauses."""
     clock = VirtualClock()
     pauses = Pauses(clock)
@@ -307,14 +313,15 @@ def test_pauses_of_the_collector() -> None:
         gc.collect()
         assert pauses.stats().collections == 1
         assert pauses.advice() is None
-        tick = lambda phase, info: clock.advance(0.25)  # noqa: E731
-        gc.callbacks.append(tick)
+        gc.callbacks.insert(0, lambda phase, info: clock.advance(0.25) if phase == "stop" else None)
         try:
             gc.collect()
         finally:
-            gc.callbacks.remove(tick)
+            del gc.callbacks[0]
         assert pauses.stats()[1:] == (0.25, 0.25, 0.25)
         assert "gc.freeze()" in (pauses.advice() or "")
+        monkeypatch.setattr(gc, "get_freeze_count", lambda: 1000)
+        assert pauses.advice() is None
     finally:
         pauses.stop()
     gc.collect()
