@@ -307,17 +307,19 @@ def test_drain(no_leaks: None, order: list[str]) -> None:
 def test_drain_has_an_end(no_leaks: None, order: list[str]) -> None:
     """WP-9: then what runs is cancelled, and the jobs that did not run are returned, each time; nothing remains."""
     pool = WorkerPool(workers=2, rate=None)
-    began = threading.Event()
+    began, looked = threading.Event(), threading.Event()
 
     async def sleeps() -> None:
         began.set()
         await asyncio.sleep(60)
 
     def looks() -> bool:
+        looked.set()
         return current_job().wait(10)
 
     sleeping, looking = pool.submit(Job("1", "sleep", sleeps)), pool.submit(Job("2", "look", looks))
     assert began.wait(10)
+    assert looked.wait(10)
     jobs = [job("low", order), job("high", order, 1)]
     handles = [pool.submit(one) for one in jobs]
     unrun = pool.shutdown(0.01)
