@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 
 import pytest
 
@@ -74,3 +75,28 @@ async def test_authorize_decides() -> None:
         health = await ask(server.port, get("/healthz"))
     assert (refused[0], allowed[0], health[0]) == (403, 200, 200)
     assert len(seen) == 2
+
+
+async def test_levels_are_changed_over_http_until_the_server_stops() -> None:
+    """LG1: PUT changes, other ways to write are not there; what was changed is put back."""
+    shop = logging.getLogger("test.debug.shop")
+    async with DebugServer() as server:
+        put = "PUT /debug/loglevel?level=debug&logger=test.debug.shop HTTP/1.1\nHost: localhost:1\n\n"
+        status, _, body = await ask(server.port, put)
+        assert (status, shop.level) == (200, logging.DEBUG)
+        assert any(one["name"] == "test.debug.shop" for one in json.loads(body))
+        assert (await ask(server.port, put.replace("PUT", "POST")))[0] == 405
+        assert (await ask(server.port, put.replace("/debug/loglevel", "/debug/performance")))[0] == 405
+    assert shop.level == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("127.0.0.1:80", 200), ("[::1]:80", 200), ("a.localhost", 200), ("evil.example", 403),
+     ("[bad", 403), ("", 403)],
+)  # fmt: skip
+async def test_a_foreign_name_for_this_host_is_refused(host: str, status: int) -> None:
+    """PF8: a page of another site cannot read these by letting its own name point here."""
+    async with DebugServer() as server:
+        found = await ask(server.port, f"GET /debug/performance HTTP/1.1\nHost: {host}\n\n")
+    assert found[0] == status

@@ -29,7 +29,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], byt
 
 
 def get(path: str, *lines: str) -> str:
-    return "\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""])
+    return "\n".join([f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *lines, "", ""])
 
 
 class Served:

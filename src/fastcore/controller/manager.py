@@ -22,6 +22,7 @@ from fastcore.controller.snapshot import Snapshots
 from fastcore.controller.sources import Sources
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.observe import HttpServer
+from fastcore.observe.logs import Levels
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -205,7 +206,9 @@ class Manager:
                 stack.enter_context(signals.handled(self.stop))
             await self._open_workspaces(stack)
             if self.server is not None:
-                add_pages(self.server, self)
+                levels = Levels()
+                stack.callback(levels.close)
+                add_pages(self.server, self, levels)
                 await self.server.start()
                 stack.push_async_callback(self.server.stop)
             await self._stand(stack)

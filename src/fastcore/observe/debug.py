@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from fastcore.observe.local import local
+from fastcore.observe.logs import Levels
+from fastcore.observe.logs.pages import LOGLEVEL, loglevel_page
 from fastcore.observe.pages import checks_page, metrics_page
 from fastcore.observe.profiles import PREFIX, profile_pages
 from fastcore.observe.server import HttpRequest, HttpResponse, HttpServer, Page
@@ -23,7 +25,7 @@ _Check = Callable[[], str | None]
 
 
 class DebugServer:
-    """Serves `/metrics`, `/healthz`, `/readyz`, `/debug/pprof/` and `/debug/performance` on a port of its own.
+    """Serves `/metrics`, `/healthz`, `/readyz` and pages for debugging on a port of its own.
 
     Pages below `/debug/` answer clients on this host alone, unless `authorize` says who else may see them.
 
@@ -70,6 +72,7 @@ class DebugServer:
         self.readiness: dict[str, _Check] = {}
         self._sample = sample
         self._began = time.monotonic()
+        self._levels = Levels()
         self._server = server = HttpServer(host, port)
         guard = local if authorize is None else _authorized(authorize)
         if registry is not None:
@@ -77,6 +80,7 @@ class DebugServer:
         server.route("/healthz", checks_page(self.health))
         server.route("/readyz", checks_page(self.readiness))
         server.route(PERFORMANCE, guard(self._performance))
+        server.route(LOGLEVEL, guard(loglevel_page(self._levels)), put=True)
         server.route_below(PREFIX, guard(profile_pages()))
 
     @property
@@ -97,8 +101,9 @@ class DebugServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stop listening, and end what is under way; safe to call twice."""
+        """Stop listening, end what is under way, and put levels back that were changed; safe to call twice."""
         await self._server.stop()
+        self._levels.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -25,13 +25,15 @@ WRITE_TIMEOUT_S = 30.0  # for one answer to be taken
 IDLE_TIMEOUT_S = 75.0  # above the usual scrape interval of 15 to 60 s
 _LOOK_S = 0.25  # how often a slow page looks whether its client is still there
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_READ = ("GET", "HEAD")
+_METHODS = (*_READ, "PUT")
 
 
 class HttpRequest(NamedTuple):
-    """One request without its body: pages are read, not written.
+    """One request without its body.
 
     Args:
-        method: "GET" or "HEAD".
+        method: "GET" or "HEAD"; also "PUT", for pages that take it.
         path: decoded path without the query.
         query: the query's parameters; a name without a value maps to [""].
         headers: values by lower-case name; the last one wins.
@@ -96,12 +98,18 @@ class HttpServer:
         self.host = host
         self.port = port
         self._pages: dict[str, Page] = {}
+        self._written: set[str] = set()
         self._below: dict[str, Page] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    def route(self, path: str, page: Page) -> None:
+    def route(self, path: str, page: Page, *, put: bool = False) -> None:
         """Serve `page`, a function or coroutine function of the request, at exactly `path`.
+
+        Args:
+            path: begins with "/".
+            page: what answers.
+            put: whether it takes PUT, too: what it is told is in the query, as there is no body.
 
         Raises:
             ValueError: the path does not start with "/" or is taken.
@@ -111,6 +119,8 @@ class HttpServer:
         if path in self._pages:
             raise ValueError(f"the path {path!r} is taken")
         self._pages[path] = page
+        if put:
+            self._written.add(path)
 
     def route_below(self, prefix: str, page: Page) -> None:
         """Serve `page` at every path below `prefix` that has no page of its own; the longest prefix counts.
@@ -194,6 +204,8 @@ class HttpServer:
         if page is None:
             known = sorted([*self._pages, *(f"{prefix}..." for prefix in self._below)])
             return HttpResponse(404, ("not found; here are " + ", ".join(known) + "\n").encode())
+        if request.method not in _READ and request.path not in self._written:
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED)
         try:
             answer = page(request)
             return await _unless_gone(answer, reader) if inspect.isawaitable(answer) else answer
@@ -229,7 +241,7 @@ def _parse(head: bytes, peer: str) -> tuple[HttpRequest, bool]:
     if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
         raise _BadRequest(HTTPStatus.BAD_REQUEST)
     method, target, version = words
-    if method not in ("GET", "HEAD"):
+    if method not in _METHODS:
         raise _BadRequest(HTTPStatus.METHOD_NOT_ALLOWED)
     headers = {}
     for line in lines[1:]:

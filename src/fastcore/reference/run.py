@@ -22,6 +22,7 @@ from fastcore.controller.shard import Sharding
 from fastcore.controller.snapshot import Snapshots
 from fastcore.controller.workspace import Workspace, Workspaces
 from fastcore.errors import FastcoreError
+from fastcore.observe.logs import Sampler, configure
 from fastcore.reference import MANIFESTS, build
 from fastcore.reference.webapp import WEBAPP
 
@@ -47,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             Snapshots(options.snapshots)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    configure(options.log_level, form=options.log_format, sampler=Sampler())
     gc.freeze()  # what has been imported stays
     gc.set_threshold(YOUNG)
     try:
@@ -110,7 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds: lease duration, renew deadline, retry period; default 15 10 2, the same for all replicas",
     )  # fmt: skip
     parser.add_argument(
-        "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
+        "--log-level", choices=["debug", "info", "warning", "error"], default="info",
+        help="default: info; PUT /debug/loglevel?level=debug at the metrics' address changes it for a while",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-format", choices=["console", "json"], default="console", help="default: console; json for log shippers"
     )
     return parser
 
