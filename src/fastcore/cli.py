@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": Command("fastcore.reference.demo", "the whole scenario, and what it cost; needs no cluster"),
     "run": Command("fastcore.reference.run", "the reference controller against a cluster"),
     "apiserver": Command("fastcore.testing.apiserver", "the embedded Kubernetes API server, on loopback"),
+    "top": Command("fastcore.observe.top", "a running controller in the terminal: rates, queues, slowest keys"),
     "replay": Command("fastcore.controller.replay", "what a controller did of late, and whether it kept its promises"),
     "doctor": Command("fastcore.doctor", "checks this installation; says what is wrong with it"),
 }
@@ -29,6 +30,7 @@ First steps:
   fastcore demo                      a controller converges 500 objects
   fastcore demo --serve              ... and keeps running, to look at with kubectl
   fastcore run --context my-cluster  the reference controller on a cluster of yours
+  fastcore top                       what it does; http://127.0.0.1:8080/debug/ shows the same
 
 Every subcommand explains itself: fastcore COMMAND --help
 """

@@ -13,6 +13,7 @@ from fastcore.controller.client import Client
 from fastcore.controller.config import ClientConfig
 from fastcore.controller.controller import Controller
 from fastcore.controller.engagement import Engagements, WorkspaceProvider
+from fastcore.controller.informer import Informer
 from fastcore.controller.leader import LeaderElection
 from fastcore.controller.lease import LeaseLost
 from fastcore.controller.lifecycle import run_until
@@ -151,6 +152,10 @@ class Manager:
     def request_stats(self) -> list[dict[tuple[str, str, str], int]]:
         """The request counters of every workspace's client; clients that share connections share them."""
         return [workspace.client.stats for workspace in self.workspaces.values()]
+
+    def informers(self) -> list[Informer]:
+        """The informers of all workspaces; none before `run`."""
+        return [] if self._sources is None else self._sources.informers()
 
     def check_name(self, name: str) -> None:
         """Refuse a controller name that this manager, or one with the same registry, already has (CT-9).

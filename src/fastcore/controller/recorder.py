@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fastcore.clock import NS_PER_S
 from fastcore.controller.context import cause_names
 from fastcore.controller.model import Request
 
@@ -82,6 +83,15 @@ class FlightRecorder:
     def end(self, now_ns: int, request: Request, number: int, result: str, detail: str, delay: float | None) -> None:
         """A reconcile has ended; `delay` is when the key comes back by itself, None if it does not."""
         self._append((now_ns, "end", request, number, result, detail[:_DETAIL], delay))
+
+    def durations(self) -> Iterator[tuple[Request, float, str]]:
+        """The reconciles that began and ended within the ring: the key, seconds, and how it ended."""
+        began: dict[int, int] = {}
+        for record in list(self._ring):
+            if record[1] == "start":
+                began[record[3]] = record[0]
+            elif record[1] == "end" and record[3] in began:
+                yield record[2], (record[0] - began.pop(record[3])) / NS_PER_S, record[4]
 
     def keep(self) -> None:
         """Keep a copy of what is there, because of a bug; it replaces the copy before."""

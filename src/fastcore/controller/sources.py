@@ -115,6 +115,10 @@ class Sources:
         """The informers that are not synced yet, as workspace/Kind, in order."""
         return sorted(f"{key.workspace}/{key.what.kind.kind}" for key, i in self._informers.items() if not i.synced)
 
+    def informers(self) -> list[Informer]:
+        """Every informer."""
+        return list(self._informers.values())
+
     def __len__(self) -> int:
         return len(self._informers)
 

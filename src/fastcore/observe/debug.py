@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from fastcore.observe.dashboard import Overview, add_dashboard
 from fastcore.observe.local import local
 from fastcore.observe.logs import Levels
 from fastcore.observe.logs.pages import LOGLEVEL, loglevel_page
@@ -80,6 +81,7 @@ class DebugServer:
         server.route("/healthz", checks_page(self.health))
         server.route("/readyz", checks_page(self.readiness))
         server.route(PERFORMANCE, guard(self._performance))
+        add_dashboard(server, Overview(registry), guard)
         server.route(LOGLEVEL, guard(loglevel_page(self._levels)), put=True)
         server.route_below(PREFIX, guard(profile_pages()))
 

@@ -18,6 +18,7 @@ SERVE = """\
 Everything keeps running until Ctrl-C.
   kubectl --kubeconfig {kubeconfig} {server}get webapps -A
   kubectl --kubeconfig {kubeconfig} {server}describe webapp web-0000
+  fastcore top {metrics}     or the same in a browser: {metrics}/debug/
   curl {metrics}/metrics
 """
 

@@ -65,7 +65,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The lines, without the last one's end."""
         fields = "".join(f" {_escaped(name)}={_shown(value)}" for name, value in _fields(record).items())
-        text = f"{_time(record)} {record.levelname} {_escaped(record.name)}: {_escaped(_text(record.getMessage()))}{fields}"
+        message = _escaped(_text(record.getMessage()))
+        text = f"{_time(record)} {record.levelname} {_escaped(record.name)}: {message}{fields}"
         error = _error(self, record)
         if error:
             text += "".join(f"\n    {_escaped(line)}" for line in _text(error).splitlines())

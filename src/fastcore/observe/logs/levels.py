@@ -26,7 +26,7 @@ _is_enabled = logging.Logger.isEnabledFor
 class _Logger(logging.Logger):
     """A logger that also heeds the level of the request in whose context it is called."""
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # the standard library's name
+    def isEnabledFor(self, level: int) -> bool:
         return _is_enabled(self, level) or (
             level >= _REQUEST.get() and not self.disabled and self.manager.disable < level
         )
