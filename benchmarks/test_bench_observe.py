@@ -1,6 +1,7 @@
 """What measuring a request costs, beside prometheus_client's own counters; and what a scrape costs."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from fastcore.cache import LRUCache
 from fastcore.clock import monotonic_ns
 from fastcore.observe import PerformanceMonitor
+from fastcore.observe.calls import CallMetrics
 from fastcore.observe.labels import LabelGuard
+from fastcore.observe.logs import get_logger
 from fastcore.observe.requests import BUCKETS, RequestMetrics
 from fastcore.observe.trace import Trace
 
@@ -20,6 +23,9 @@ GUARDED = "a label's value checked against its bound"
 ASGI = "an ASGI request that does nothing"
 SCRAPE = "a scrape of 1,000 routes"
 CACHE = "a hit of a cache whose counters are exported"
+LOG = "a log call that is disabled"
+STEP = "one counter of a primitive, exported"
+LABELLED = "one counter with a label that comes from outside"
 TRACE = Trace("0" * 31 + "1", "0" * 15 + "1", False)
 
 
@@ -128,3 +134,71 @@ def test_hit(benchmark: Any, tracked: bool) -> None:
             cache["a"]
 
     per_call(benchmark, hits)
+
+
+@pytest.mark.subject(LOG, "fastcore, with a field")
+def test_disabled_log(benchmark: Any) -> None:
+    log = get_logger("benchmark.shop")
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            log.debug("sold", items=3)
+
+    per_call(benchmark, calls)
+
+
+@pytest.mark.subject(LOG, "logging, without fields")
+def test_disabled_log_of_logging(benchmark: Any) -> None:
+    log = logging.getLogger("benchmark.shop")
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            log.debug("sold")
+
+    per_call(benchmark, calls)
+
+
+@pytest.mark.subject(STEP, "fastcore: a miss of a cache, counted")
+def test_counter_of_a_primitive(benchmark: Any) -> None:
+    monitor, cache = PerformanceMonitor(), LRUCache(10)
+    monitor.track("users", cache)
+    get = cache.get
+
+    def steps() -> None:
+        for _ in range(CALLS):
+            get("a")
+
+    per_call(benchmark, steps)
+
+
+@pytest.mark.subject(STEP, "prometheus_client: inc() alone")
+def test_increment_of_prometheus_client(benchmark: Any) -> None:
+    inc = Counter("hits", "", registry=CollectorRegistry()).inc
+
+    def steps() -> None:
+        for _ in range(CALLS):
+            inc()
+
+    per_call(benchmark, steps)
+
+
+@pytest.mark.subject(LABELLED, "prometheus_client: labels().inc()")
+def test_labelled_increment_of_prometheus_client(benchmark: Any) -> None:
+    labels = Counter("hits", "", ("route",), registry=CollectorRegistry()).labels
+
+    def steps() -> None:
+        for _ in range(CALLS):
+            labels("/users/{id}").inc()
+
+    per_call(benchmark, steps)
+
+
+@pytest.mark.subject(LABELLED, "fastcore: bounded, with a histogram")
+def test_labelled_call(benchmark: Any) -> None:
+    metrics, begun = CallMetrics(monotonic_ns, buckets=BUCKETS), monotonic_ns()
+
+    def steps() -> None:
+        for _ in range(CALLS):
+            metrics.ended("/shop.Shop/Get", "OK", begun, TRACE)
+
+    per_call(benchmark, steps)

@@ -14,6 +14,7 @@ from types import TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastcore._loaders import call, refuse_awaitable
+from fastcore._waits import watched
 from fastcore.errors import ReentrancyError
 
 if TYPE_CHECKING:
@@ -156,8 +157,9 @@ class Flight:
         if self._lost(cache, key) or not self._join(gate.release):
             return
         try:
-            while not gate.acquire(timeout=POLL_S):
-                self._lost(cache, key)
+            with watched():
+                while not gate.acquire(timeout=POLL_S):
+                    self._lost(cache, key)
         except BaseException:
             self._leave(gate.release)
             raise

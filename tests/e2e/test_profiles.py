@@ -1,5 +1,6 @@
 """Go's tools look at a running controller."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -50,6 +51,36 @@ async def test_go_tool_pprof_names_the_functions_of_a_running_controller(tmp_pat
                 reconciler, client_side = share(printed, r"reconciler\.\S+__call__"), share(printed, r"Client\._write")
                 assert reconciler > 10, printed
                 assert client_side > 5, printed
+
+
+async def test_go_tool_pprof_reads_every_profile_of_a_running_controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PF6, PF7: each kind is told as what it is, and names functions of the controller where it has any."""
+    need("go", "go")
+    monkeypatch.setenv("PYTHONTRACEMALLOC", "3")
+    async with Server(tmp_path) as server:
+        config = await ClientConfig.load(str(server.kubeconfig))
+        async with Client(config) as client:
+            await client.create(CUSTOM_RESOURCE_DEFINITION, crd())
+            async with Controller("--kubeconfig", str(server.kubeconfig), "--log-level", "warning") as controller:
+                printed = {}
+                for name in ("wall?seconds=1", "heap", "goroutine", "block", "mutex"):
+                    process = await asyncio.create_subprocess_exec(
+                        "go", "tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0", f"{controller.url}/debug/pprof/{name}",
+                        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                        env={**os.environ, "PPROF_TMPDIR": str(tmp_path)},
+                    )  # fmt: skip
+                    text, complaints = await process.communicate()
+                    assert process.returncode == 0, complaints.decode()
+                    printed[name.partition("?")[0]] = text.decode()
+    types = {name: re.search(r"Type: (\w+)", text)[1] for name, text in printed.items()}  # type: ignore[index]
+    assert types == {
+        "wall": "wall", "heap": "inuse_space", "goroutine": "goroutine", "block": "delay", "mutex": "delay",
+    }  # fmt: skip
+    assert "Reflector.run" in printed["goroutine"]
+    assert "reference.run.main" in printed["wall"]
+    assert "fastcore.controller" in printed["heap"]
 
 
 def share(printed: str, function: str) -> float:

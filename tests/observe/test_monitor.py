@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -16,12 +17,14 @@ from fastcore.breaker import CircuitBreaker
 from fastcore.cache import LRUCache
 from fastcore.objects import ObjectStore
 from fastcore.observe import HttpRequest, PerformanceMonitor, metrics_page
+from fastcore.observe.dashboard import Overview
 from fastcore.observe.labels import LabelGuard
 from fastcore.observe.trace import Trace, begin, parse
 from fastcore.pool import ObjectPool
 from fastcore.queue import WorkQueue
 from fastcore.ratelimit import TokenBucket
 from fastcore.testing.clock import VirtualClock
+from fastcore.work import Job, MemoryMonitor, Rejected, ResourceTracker, TaskManager, WorkerPool
 
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 Message = dict[str, Any]
@@ -442,3 +445,45 @@ def test_buckets_must_ascend() -> None:
     """The message names what was given."""
     with pytest.raises(ValueError, match=r"buckets must be ascending, got \(1.0, 0.5\)"):
         PerformanceMonitor(buckets=(1.0, 0.5))
+
+
+def test_workers_are_exported() -> None:
+    """WP10, MT4, TM1: pools, task managers, memory monitors and trackers, by name; a scrape reacts to nothing."""
+    monitor = PerformanceMonitor()
+    value = monitor.registry.get_sample_value
+    collected: list[int] = []
+    memory = MemoryMonitor(limit=1000, usage=lambda: 990, collect=lambda: collected.append(1))
+    tasks, tracker = TaskManager(limit=3), ResourceTracker()
+    with WorkerPool(workers=2, queue_size=5) as pool:
+        for name, thing in {"jobs": pool, "tasks": tasks, "memory": memory, "process": tracker}.items():
+            monitor.track(name, thing)
+        assert pool.submit(Job("1", "sum", lambda: 3)).result(timeout=30) == 3
+        tasks.spawn(lambda: None).result(timeout=30)
+        while pool.stats().in_flight:
+            time.sleep(0.001)
+        assert value("fastcore_worker_pool_workers", {"name": "jobs"}) == 2
+        assert value("fastcore_worker_pool_jobs_total", {"name": "jobs", "kind": "sum", "outcome": "success"}) == 1
+        assert value("fastcore_worker_pool_run_seconds_count", {"name": "jobs", "kind": "sum"}) == 1
+        assert value("fastcore_worker_pool_wait_seconds_bucket", {"name": "jobs", "kind": "sum", "le": "+Inf"}) == 1
+    with pytest.raises(Rejected):
+        pool.submit(Job("2", "sum", lambda: 3), timeout=0)
+    rejected = {"name": "jobs", "kind": "sum", "reason": "shutdown"}
+    assert value("fastcore_worker_pool_rejected_total", rejected) == 1
+    assert value("fastcore_tasks_limit", {"name": "tasks"}) == 3
+    assert value("fastcore_tasks_spawned_total", {"name": "tasks"}) == 1
+    assert value("fastcore_memory_usage_bytes", {"name": "memory"}) == 990
+    assert value("fastcore_memory_allowed_bytes", {"name": "memory"}) == 900
+    assert value("fastcore_memory_refusing", {"name": "memory"}) == 0
+    assert collected == []
+    memory.check()
+    assert value("fastcore_memory_refusing", {"name": "memory"}) == 1
+    assert value("fastcore_memory_crossings_total", {"name": "memory", "threshold": "hard"}) == 1
+    assert value("fastcore_memory_collections_total", {"name": "memory"}) == len(collected) == 1
+    threads = value("fastcore_resources_threads", {"name": "process"})
+    assert threads is not None
+    assert threads >= 1
+    titles = [table.title for table in Overview(monitor.registry).tables()]
+    assert {"Worker pools", "Task managers", "Memory", "Event loop"} <= set(titles)
+    tracker.close()
+    with pytest.raises(TypeError, match="worker pool, task manager, memory monitor or resource tracker, not 3"):
+        monitor.track("three", 3)

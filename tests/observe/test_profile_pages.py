@@ -225,7 +225,7 @@ async def test_unknown_profile() -> None:
     """The answer names those that there are."""
     answer = await answer_of("cpu")
     assert answer.status == 404
-    assert b"profile, wall, heap, goroutine" in answer.body
+    assert b"profile, wall, heap, block, mutex, goroutine" in answer.body
 
 
 async def test_system_without_thread_clocks(monkeypatch: pytest.MonkeyPatch) -> None:

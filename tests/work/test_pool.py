@@ -1,8 +1,11 @@
 """The worker pool: what is taken, in which order it runs, and how it ends."""
 
 import asyncio
+import gc
 import logging
 import threading
+import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -497,3 +500,50 @@ def test_bad_jobs(pool: WorkerPool) -> None:
         pool.submit(Job("1", "note", None))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timeout must be >= 0 seconds, got -1"):
         pool.submit(Job("1", "note", print), timeout=-1)
+
+
+def test_load_at_three_times_the_capacity_is_shed() -> None:
+    """WP1, WP8: what comes beyond what ends is rejected at once; memory stays what it was."""
+    permits, size, rounds = threading.Semaphore(0), 20, 1000
+    reasons: set[str] = set()
+
+    def work() -> None:
+        permits.acquire(timeout=30)
+
+    def ended(pool: WorkerPool) -> int:
+        kind = pool.stats().kinds.get("load")
+        return 0 if kind is None else kind.ended.get("success", 0)
+
+    def load(pool: WorkerPool, turns: int) -> tuple[int, int]:
+        taken = refused = 0
+        for turn in range(turns):
+            for part in range(3):
+                try:
+                    pool.submit(Job(f"{turn}-{part}", "load", work), timeout=0)
+                    taken += 1
+                except Rejected as rejected:
+                    reasons.add(rejected.reason)
+                    refused += 1
+            before = ended(pool)
+            permits.release()
+            while ended(pool) == before:
+                time.sleep(0)
+            assert pool.stats().depth <= size
+        return taken, refused
+
+    with WorkerPool(workers=2, queue_size=size, rate=None) as pool:
+        load(pool, 200)
+        tracemalloc.start()
+        try:
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            taken, refused = load(pool, rounds)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        permits.release(size + 2)
+    assert taken == pytest.approx(rounds, abs=size + 2)
+    assert refused == 3 * rounds - taken
+    assert reasons == {"queue_full"}
+    assert after - before < 256 * 1024, "memory grew with the load"

@@ -6,7 +6,7 @@
     woken       were taken out of the above, and are woken once the queue's section has ended
 
 A crowd belongs to one queue and is only touched inside that queue's critical section. Waiting and waking happen
-outside of it, and may run user code: an event loop's `call_soon_threadsafe` and `call_later`.
+outside of it, and may run user code: an event loop's `call_soon_threadsafe` and `call_later`, the observer of waits.
 
 Without a GIL, letting go of a waiter that another thread has made may suspend the section. So each is held once more,
 by a list or a variable, until what refers to it has changed.
@@ -16,6 +16,9 @@ import threading
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
+
+from fastcore._waits import waits
+from fastcore.clock import monotonic_ns
 
 # A task's timer is armed anew after a day: event loops differ in the longest delay that they take.
 cdef int64_t LOOP_MAX_NS = 86_400_000_000_000
@@ -56,7 +59,11 @@ cdef class Waiter:
 
     cdef int block(self, int64_t ns) except -1:
         """Block the thread until woken, at most `ns`."""
+        observer = waits.observer
+        began = None if observer is None else monotonic_ns()
         self.lock.acquire(True, min(max(ns, 0) / 1e9, threading.TIMEOUT_MAX))
+        if observer is not None:
+            observer(monotonic_ns() - began)
         return 0
 
     cdef int arm(self, int64_t ns) except -1:

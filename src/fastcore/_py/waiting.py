@@ -1,12 +1,15 @@
 """Those who wait for a queue: threads on a lock, tasks on a future, woken one at a time.
 
 A crowd belongs to one queue and is only touched under that queue's lock. Waiting and waking happen outside of it, and
-may run user code: an event loop's `call_soon_threadsafe` and `call_later`.
+may run user code: an event loop's `call_soon_threadsafe` and `call_later`, the observer of waits.
 """
 
 import threading
 from collections.abc import Iterable
 from typing import Any, final
+
+from fastcore._waits import waits
+from fastcore.clock import monotonic_ns
 
 NEVER = 2**63 - 1
 # A task's timer is armed anew after a day: event loops differ in the longest delay that they take.
@@ -53,7 +56,11 @@ class Waiter:
 
     def block(self, ns: int) -> None:
         """Block the thread until woken, at most `ns`."""
+        observer = waits.observer
+        began = 0 if observer is None else monotonic_ns()
         self._lock.acquire(True, min(max(ns, 0) / 1e9, threading.TIMEOUT_MAX))
+        if observer is not None:
+            observer(monotonic_ns() - began)
 
     def arm(self, ns: int) -> None:
         """End the task's wait after `ns`."""

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from fastcore.clock import Clock, monotonic_ns
 from fastcore.observe import asgi, wsgi
+from fastcore.observe.calls import CallMetrics
 from fastcore.observe.primitives import PrimitiveMetrics
 from fastcore.observe.requests import BUCKETS, RequestMetrics
 
@@ -44,6 +45,9 @@ class PerformanceMonitor:
         self.requests = RequestMetrics(clock, buckets=buckets, max_routes=max_routes)
         self.primitives = PrimitiveMetrics()
         self._tracer = tracer
+        self._clock = clock
+        self._buckets = buckets
+        self._calls: CallMetrics | None = None
         if registry is None:
             registry = CollectorRegistry()
             for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -53,7 +57,12 @@ class PerformanceMonitor:
         registry.register(self.primitives)
 
     def track(self, name: str, primitive: Any) -> None:
-        """Export what a cache, token bucket, breaker, pool, queue or object store counts; see `PrimitiveMetrics`."""
+        """Export what a primitive counts, or a worker pool, task manager, memory monitor or resource tracker.
+
+        Raises:
+            TypeError: it is none of those.
+            ValueError: the name is taken, or there are too many.
+        """
         self.primitives.track(name, primitive)
 
     def untrack(self, name: str) -> None:
@@ -79,7 +88,24 @@ class PerformanceMonitor:
         """
         return wsgi.measured(app, self.requests, route, self._tracer)
 
+    def grpc_interceptor(self, *, aio: bool = False) -> Any:
+        """An interceptor for a server of grpcio that measures its calls: `grpc_request_duration_seconds` and more.
+
+        Args:
+            aio: for a server of `grpc.aio`.
+
+        Raises:
+            ModuleNotFoundError: grpcio is not installed.
+        """
+        from fastcore.observe.rpc import aio_interceptor, interceptor
+
+        if self._calls is None:
+            self._calls = CallMetrics(self._clock, buckets=self._buckets)
+            self.registry.register(self._calls)
+        return (aio_interceptor if aio else interceptor)(self._calls)
+
     def close(self) -> None:
         """Take everything out of the registry."""
-        for collector in (self.requests, self.primitives):
-            self.registry.unregister(collector)
+        for collector in (self.requests, self.primitives, self._calls):
+            if collector is not None:
+                self.registry.unregister(collector)

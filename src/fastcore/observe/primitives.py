@@ -1,4 +1,4 @@
-"""What caches, limiters, breakers, pools and queues count, read when somebody scrapes."""
+"""What caches, limiters, breakers, pools, queues and workers count, read when somebody scrapes."""
 
 import threading
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from fastcore.observe.workers import exporter
 
 _STATES = ("closed", "open", "half_open")
 # By a field that only this kind has: the kind, what it counts, and what it has now.
@@ -42,8 +44,12 @@ class PrimitiveMetrics(Collector):
             TypeError: it is none of those that are known.
             ValueError: the name is taken, or there are too many.
         """
-        if _kind(primitive) is None and not all(hasattr(primitive, field) for field in _LIMITER):
-            raise TypeError(f"a cache, token bucket, breaker, pool, queue or object store, not {primitive!r}")
+        known = exporter(primitive) or _kind(primitive) or all(hasattr(primitive, field) for field in _LIMITER)
+        if not known:
+            raise TypeError(
+                "a cache, token bucket, breaker, pool, queue, object store, worker pool, task manager, memory monitor "
+                f"or resource tracker, not {primitive!r}"
+            )
         with self._lock:
             if name in self._tracked:
                 raise ValueError(f"the name {name!r} is taken")
@@ -62,6 +68,10 @@ class PrimitiveMetrics(Collector):
             tracked = sorted(self._tracked.items())
         families: dict[str, Metric] = {}
         for name, primitive in tracked:
+            export = exporter(primitive)
+            if export is not None:
+                export(families, name, primitive)
+                continue
             kind = _kind(primitive)
             if kind is None:
                 for field in _LIMITER:

@@ -1,8 +1,6 @@
 """What a service answers: requests by route and status, how long they take, how many are under way."""
 
-import math
 import threading
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -10,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFam
 from prometheus_client.registry import Collector
 
 from fastcore.clock import NS_PER_S, Clock
+from fastcore.observe.durations import Durations, checked
 from fastcore.observe.labels import LabelGuard
 from fastcore.observe.trace import Trace
 
@@ -22,15 +21,6 @@ GONE = 499
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _OTHER_METHOD = "_OTHER"
-
-
-class _Durations:
-    __slots__ = ("counts", "exemplars", "sum")
-
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
-        self.exemplars: list[Exemplar | None] = [None] * buckets
-        self.sum = 0.0
 
 
 class RequestMetrics(Collector):
@@ -46,15 +36,13 @@ class RequestMetrics(Collector):
     """
 
     def __init__(self, clock: Clock, *, buckets: tuple[float, ...] = BUCKETS, max_routes: int = 1000) -> None:
-        if list(buckets) != sorted(set(buckets)) or not buckets:
-            raise ValueError(f"buckets must be ascending, got {buckets!r}")
+        self._bounds = checked(buckets)
         self.clock = clock
-        self._bounds = tuple(map(float, buckets))
         self._routes = LabelGuard(max_routes)
         self._errors = LabelGuard()
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str, str]] = Counter()
-        self._durations: dict[tuple[str, str], _Durations] = {}
+        self._durations: dict[tuple[str, str], Durations] = {}
         self._failures: Counter[str] = Counter()
         self._in_flight: Counter[str] = Counter()
 
@@ -74,26 +62,20 @@ class RequestMetrics(Collector):
     def ended(self, method: str, route: str | None, status: int, seconds: float, trace: Trace) -> None:
         """Count a request that is no longer under way."""
         route = UNMATCHED if route is None else self._routes(route)
-        at = bisect_left(self._bounds, seconds)
         exemplar = Exemplar({"trace_id": trace.trace_id}, seconds) if trace.sampled else None
         with self._lock:
             self._in_flight[method] -= 1
             self._requests[method, route, str(status)] += 1
             held = self._durations.get((method, route))
             if held is None:
-                held = self._durations[method, route] = _Durations(len(self._bounds) + 1)
-            held.counts[at] += 1
-            held.sum += seconds
-            if exemplar is not None:
-                held.exemplars[at] = exemplar
+                held = self._durations[method, route] = Durations(self._bounds)
+            held.add(seconds, exemplar)
 
     def collect(self) -> Iterator[Metric]:
         """The families, with their present values."""
         with self._lock:
             requests, failures, flying = dict(self._requests), dict(self._failures), dict(self._in_flight)
-            durations = [
-                (labels, list(held.counts), list(held.exemplars), held.sum) for labels, held in self._durations.items()
-            ]
+            durations = [(labels, held.copy()) for labels, held in self._durations.items()]
         total = CounterMetricFamily("http_requests_total", "Requests answered.", labels=("method", "route", "status"))
         for labels, count in requests.items():
             total.add_metric(labels, count)
@@ -102,8 +84,8 @@ class RequestMetrics(Collector):
             "From the request to the last byte of its answer.",
             labels=("method", "route"),
         )
-        for where, counts, exemplars, seconds in durations:
-            times.add_metric(where, self._cumulative(counts, exemplars), seconds)
+        for where, held in durations:
+            times.add_metric(where, held.buckets(), held.sum)
         errors = CounterMetricFamily(
             "http_request_errors_total", "Exceptions out of the application.", labels=("type",)
         )
@@ -118,17 +100,6 @@ class RequestMetrics(Collector):
         overflow.add_metric(("route",), self._routes.overflows)
         overflow.add_metric(("type",), self._errors.overflows)
         yield from (total, times, errors, in_flight, overflow)
-
-    def _cumulative(
-        self, counts: list[int], exemplars: list[Exemplar | None]
-    ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
-        found: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
-        so_far = 0
-        for bound, count, exemplar in zip((*self._bounds, math.inf), counts, exemplars, strict=True):
-            so_far += count
-            name = "+Inf" if bound == math.inf else repr(bound)
-            found.append((name, float(so_far)) if exemplar is None else (name, float(so_far), exemplar))
-        return found
 
 
 class Measurement:

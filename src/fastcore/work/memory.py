@@ -199,6 +199,11 @@ class MemoryMonitor:
                 self._reacting.release()
         return self._reading(usage)
 
+    def reading(self) -> Reading:
+        """Measure, and do nothing about it: what a scrape asks for."""
+        self.limit()
+        return self._reading(self._usage())
+
     def refusing(self) -> bool:
         """Whether new work should be refused: too much was still in use after the last collection.
 

@@ -11,6 +11,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self
 
+from fastcore._waits import watched
 from fastcore.breaker import BreakerRegistry
 from fastcore.clock import Clock, monotonic_ns, new_random
 from fastcore.queue import WorkQueue
@@ -166,7 +167,8 @@ class WorkerPool:
             entered = False
             try:
                 while not entered:
-                    place.result(max(0.0, deadline - time.monotonic()))
+                    with watched():
+                        place.result(max(0.0, deadline - time.monotonic()))
                     again = self._ledger.enter(handle, first=True)
                     entered = again is None
                     place = again or place

@@ -102,6 +102,35 @@ _SECTIONS = (
         Column("reused", "share", ("fastcore_pool_reused_total", "fastcore_pool_created_total")),
         Column("idle", "count", ("fastcore_pool_idle",)),
     )),
+    _Section("Worker pools", "name", (
+        Column("waiting", "count", ("fastcore_worker_pool_depth",)),
+        Column("running", "count", ("fastcore_worker_pool_in_flight",)),
+        Column("workers", "count", ("fastcore_worker_pool_workers",)),
+        Column("jobs", "rate", ("fastcore_worker_pool_jobs_total",)),
+        Column("rejected", "rate", ("fastcore_worker_pool_rejected_total",)),
+        Column("mean wait", "mean", (
+            "fastcore_worker_pool_wait_seconds_sum", "fastcore_worker_pool_wait_seconds_count")),
+        Column("mean time", "mean", ("fastcore_worker_pool_run_seconds_sum", "fastcore_worker_pool_run_seconds_count")),
+    )),
+    _Section("Task managers", "name", (
+        Column("running", "count", ("fastcore_tasks_running",)),
+        Column("limit", "count", ("fastcore_tasks_limit",)),
+        Column("spawned", "rate", ("fastcore_tasks_spawned_total",)),
+        Column("failures", "rate", ("fastcore_tasks_failed_total",)),
+        Column("rejected", "rate", ("fastcore_tasks_refused_total",)),
+    )),
+    _Section("Memory", "name", (
+        Column("in use", "bytes", ("fastcore_memory_usage_bytes",)),
+        Column("allowed", "bytes", ("fastcore_memory_allowed_bytes",)),
+        Column("limit", "bytes", ("fastcore_memory_limit_bytes",)),
+        Column("refusing work", "count", ("fastcore_memory_refusing",)),
+    )),
+    _Section("Event loop", "name", (
+        Column("late by", "seconds", ("fastcore_resources_loop_lag_seconds",)),
+        Column("most", "seconds", ("fastcore_resources_loop_lag_max_seconds",)),
+        Column("collector pauses", "load", ("fastcore_resources_gc_pause_seconds_total",)),
+        Column("longest pause", "seconds", ("fastcore_resources_gc_pause_longest_seconds",)),
+    )),
     _Section("Process", "", (
         Column("processor", "load", ("process_cpu_seconds_total",)),
         Column("memory", "bytes", ("process_resident_memory_bytes",)),

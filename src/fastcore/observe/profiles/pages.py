@@ -11,6 +11,7 @@ from fastcore.observe.profiles.model import Profile
 from fastcore.observe.profiles.proto import encode
 from fastcore.observe.profiles.sampler import cpu_profile, thread_clocks, wall_profile
 from fastcore.observe.profiles.signals import SignalSampler
+from fastcore.observe.profiles.waits import BLOCK, MUTEX
 from fastcore.observe.server import HttpRequest, HttpResponse, Page
 
 PREFIX = "/debug/pprof/"
@@ -23,8 +24,12 @@ _ABOUT = {
     "profile": "processor time, by thread and stack; ?seconds=30",
     "wall": "time, of threads that run and that wait; ?seconds=30",
     "heap": "memory in use, by where it was allocated; ?gc=1 collects first, ?seconds=N shows what came since",
+    "block": "waits of threads: of queues, of loads of others, for profiled locks; see set_block_rate",
+    "mutex": "holders that others waited for, of profiled locks; see set_mutex_fraction",
     "goroutine": "threads and tasks; ?debug=1 grouped, ?debug=2 each with its name and state",
 }
+
+_WAITS = {"block": BLOCK, "mutex": MUTEX}
 
 
 def profile_pages() -> Page:
@@ -45,6 +50,8 @@ def profile_pages() -> Page:
             return await _timed(request, cpu_profile if name == "profile" else wall_profile, taking)
         if name == "heap":
             return await _heap(request)
+        if name in _WAITS:
+            return _answer(request, name, _WAITS[name].profile())
         if name == "goroutine":
             seen = sightings(asyncio.get_running_loop())
             if _one(request, "debug") == "2":
@@ -104,7 +111,8 @@ async def _heap(request: HttpRequest) -> HttpResponse:
         before = await asyncio.to_thread(in_use, collect=collect)
         await asyncio.sleep(seconds)
     now = await asyncio.to_thread(in_use, collect=collect)
-    return _answer(request, "heap", heap_profile(now, before))
+    # allocations cost several times as much while they are traced: the loop should not wait for that either
+    return await asyncio.to_thread(lambda: _answer(request, "heap", heap_profile(now, before)))
 
 
 def _answer(request: HttpRequest, name: str, profile: Profile) -> HttpResponse:
@@ -117,7 +125,11 @@ def _answer(request: HttpRequest, name: str, profile: Profile) -> HttpResponse:
 
 
 def _index() -> HttpResponse:
-    counts = {"goroutine": str(len(sightings(asyncio.get_running_loop()))), "heap": "" if tracing() else "off"}
+    counts = {
+        "goroutine": str(len(sightings(asyncio.get_running_loop()))),
+        "heap": "" if tracing() else "off",
+        **{name: str(waited.stacks()) for name, waited in _WAITS.items()},
+    }
     rows = "".join(
         f"<tr><td>{counts.get(name, '')}<td><a href='{name}?debug=1'>{name}</a><td>{about}"
         for name, about in _ABOUT.items()
