@@ -67,7 +67,8 @@ async def test_go_tool_pprof_reads_every_profile_of_a_running_controller(
                 printed = {}
                 for name in ("wall?seconds=1", "heap", "goroutine", "block", "mutex"):
                     process = await asyncio.create_subprocess_exec(
-                        "go", "tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0", f"{controller.url}/debug/pprof/{name}",
+                        "go", "tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0",
+                        f"{controller.url}/debug/pprof/{name}",
                         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                         env={**os.environ, "PPROF_TMPDIR": str(tmp_path)},
                     )  # fmt: skip

@@ -132,6 +132,10 @@ class ClientConfig:
         config._accept(authorization, context)
         return config
 
+    def current(self) -> Headers | None:
+        """What `headers` would give at once; None if the credentials are to be looked at first."""
+        return self._headers if self._source is None or self._clock() < self._next_check else None
+
     async def headers(self, *, refused: bool = False) -> Headers:
         """The authentication headers of a request; the caller must not change the dict. A tuple is one line each.
 

@@ -1,6 +1,6 @@
 """What lists and watches carry, read: events, revisions, marks. The only place where a reflector looks into objects."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +79,15 @@ def read_item(raw: bytes) -> Item:
         return Item(head(raw), raw)
     except ObjectError as error:
         raise DecodeError(f"the server sent what cannot be stored: {error}") from error
+
+
+def answered(obj: Mapping[str, Any], raw: bytes) -> Item:
+    """The object of an answer that has been decoded already."""
+    meta = obj["metadata"]
+    who = (meta.get("namespace") or "", meta.get("name"), meta.get("uid") or "", meta.get("resourceVersion") or "")
+    if all(type(part) is str for part in who) and who[1]:
+        return Item(Head(*who), raw)
+    return read_item(raw)  # which says what is wrong
 
 
 def identity(item: Item) -> Hashable:

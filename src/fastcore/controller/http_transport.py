@@ -103,7 +103,8 @@ class HttpTransport:
             ValueError: the request would break the protocol.
         """
         length = None if body is None and method == "GET" else len(body or b"")
-        head = request_head(method, self._base + target, await self._header_lines(refused), content_type, length)
+        lines = self._lines_now(refused) or await self._header_lines(refused)
+        head = request_head(method, self._base + target, lines, content_type, length)
         try:
             async with self._slots:
                 parser = await self._exchange(method, content_type, head, body, fence)
@@ -193,6 +194,11 @@ class HttpTransport:
                 deadline.reschedule(loop.time())
             self._emptied = self._emptied or loop.create_future()
             await asyncio.wait([self._emptied], timeout=_CLOSE_S)
+
+    def _lines_now(self, refused: bool) -> bytes | None:
+        """The header lines of the request before, if nothing has changed since; most requests need no more."""
+        current = None if refused else self.config.current()
+        return self._lines if current is not None and current is self._credentials else None
 
     async def _header_lines(self, refused: bool) -> bytes:
         credentials = await self.config.headers(refused=refused)

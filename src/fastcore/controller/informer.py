@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fastcore.clock import NS_PER_S, Clock, monotonic_ns, new_random
-from fastcore.controller.frames import Item, read_item
+from fastcore.controller.frames import Item, answered, read_item
 from fastcore.controller.model import Kind, Resource
 from fastcore.controller.reflector import Reflector, ReflectorStats
 from fastcore.controller.shard_selector import ShardSelector
@@ -309,7 +309,8 @@ class Informer:
             return  # of a write to /scale, say
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return
-        self._deliver(self._store.observe(self._prepare(read_item(text or _encode(obj)))), False)
+        item = read_item(_encode(obj)) if text is None else answered(obj, text)
+        self._deliver(self._store.observe(self._prepare(item)), False)
 
     def resync(self) -> None:
         """Show every handler every object once more, as an update of the object with itself (IN-5)."""
@@ -388,7 +389,7 @@ class Informer:
     def _deliver(self, changes: "_Changes", initial: bool) -> None:
         """Tell the handlers, in order even if one of them causes further changes (IN-1); empties `changes`."""
         handlers = self._handlers
-        if not handlers:
+        if not (handlers and changes):
             return
         self._pending.extend((handlers, change, initial) for change in changes)
         changes.clear()  # so that the views of each are let go of once it has been told

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from fastcore._version import __version__
 from fastcore.clock import utc_now
 from fastcore.controller.config import ClientConfig
+from fastcore.controller.deadlines import Deadline, Deadlines
 from fastcore.controller.errors import RequestTimeout, error_from_body
 from fastcore.controller.flow import Flow
 from fastcore.controller.http_transport import HttpTransport
@@ -47,6 +48,7 @@ class Requester:
         transport: Transport | None = None,
         fence: Callable[[], None] | None = None,
         flow: Flow | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be > 0 seconds, not {timeout!r}")
@@ -59,6 +61,7 @@ class Requester:
         self._sleep = sleep
         self.flow = flow or Flow(limiter)
         self._fence = fence
+        self._deadlines = deadlines or Deadlines()
         self._owns_transport = transport is None
         self._transport = transport or HttpTransport(config, user_agent=user_agent, max_connections=max_connections)
 
@@ -100,6 +103,7 @@ class Requester:
             transport=self._transport,
             fence=fence,
             flow=self.flow,
+            deadlines=self._deadlines,
         )
 
     @property
@@ -111,6 +115,7 @@ class Requester:
         """Close the connections; safe to call twice."""
         if self._owns_transport:
             await self._transport.close()
+            self._deadlines.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,13 +152,17 @@ class Requester:
             content_type = content_type or JSON
             check_body(f"{method} {path}", len(body))
         seconds = self._timeout if timeout is None else timeout
+        deadline = self._deadlines.begin(seconds)
         try:
-            async with asyncio.timeout(seconds) as deadline:
-                return await self._with_retries(
-                    method, target, body, content_type, deadline, self._retries if retries is None else retries
-                )
-        except TimeoutError as error:
-            raise RequestTimeout(f"{method} {path} took longer than {seconds} s") from error
+            return await self._with_retries(
+                method, target, body, content_type, deadline, self._retries if retries is None else retries
+            )
+        except BaseException as error:
+            if deadline.expired and deadline.caused(error):
+                raise RequestTimeout(f"{method} {path} took longer than {seconds} s") from error
+            raise
+        finally:
+            self._deadlines.end(deadline)
 
     async def watch(
         self,
@@ -197,7 +206,7 @@ class Requester:
         target: str,
         body: bytes | None,
         content_type: str | None,
-        deadline: asyncio.Timeout,
+        deadline: Deadline,
         retries: int,
     ) -> bytes:
         refused = False
@@ -221,8 +230,7 @@ class Requester:
             error = error_from_body(answer.status, answer.body, retry_after=wait)
             if wait is None or not (answer.status == 429 or answer.status >= 500) or retries == 0:
                 raise error
-            end = deadline.when()
-            if end is not None and asyncio.get_running_loop().time() + wait >= end:
+            if asyncio.get_running_loop().time() + wait >= deadline.when:
                 raise error  # the deadline would come first: say why, rather than wait in vain
             retries -= 1
             if turn is not None:

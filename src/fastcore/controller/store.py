@@ -13,11 +13,13 @@ from typing import Any
 from fastcore._objecttext import plain_value
 from fastcore.controller.frames import Item
 from fastcore.controller.model import Resource, key_of, parse_revision
-from fastcore.objects import Change, ObjectStore, head
+from fastcore.objects import Change, ObjectStore
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
+_REVISION, _UID = ("metadata", "resourceVersion"), ("metadata", "uid")
+
 IndexFunction = Callable[[Resource], Iterable[Hashable]]
 
 
@@ -67,6 +69,8 @@ class Store:
             if theirs is not None and theirs < ours and not (self._partial and change == "DELETED"):
                 return []
             del self._ahead[key]
+            if theirs == ours and change != "DELETED":
+                return []  # what came as the answer to our write, and is stored
         return self.objects.apply((change, item.raw))
 
     def observe(self, item: Item) -> list[Change]:
@@ -75,11 +79,10 @@ class Store:
         ours, seen = parse_revision(item.head.revision), parse_revision(self.revision)
         if ours is None or seen is None or ours <= seen:
             return []
-        raw = self.objects.raw(key)
-        old = None if raw is None else head(raw)
-        if old is not None and (parse_revision(old.revision) or 0) >= ours:
+        old = self.objects.path(key, _REVISION)
+        if old is not None and (parse_revision(old) or 0) >= ours:
             return []
-        if self._partial and (old is None or old.uid != item.head.uid):
+        if self._partial and self.objects.path(key, _UID) != item.head.uid:
             return []
         self._ahead[key] = ours
         return self.objects.put(item.raw)
