@@ -1,15 +1,18 @@
 """The SQL store: what is written is found, in pages that do not shift, and nothing a caller says becomes SQL."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,9 +43,11 @@ from fastcore.store import (
     VersionConflict,
     WatchExpired,
 )
+from fastcore.store.postgres import PostgresBackend, PostgresDialect
 from fastcore.store.query import checked
 from fastcore.store.sqlite import SQLiteBackend, SQLiteDialect
 from fastcore.store.statements import list_statement
+from fastcore.testing.postgres import PostgresServer
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -63,11 +68,24 @@ def opened(path: str, clock: Any = None, **options: Any) -> SyncStore:
     return SyncStore(backend, clock or Clock())
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncStore]:
-    found = opened(str(tmp_path / "store.db") if request.param == "file" else "")
+    """SQ10: an empty store in each database."""
+    if request.param == "postgres":
+        found = SyncStore(
+            PostgresBackend(emptied(request.getfixturevalue("postgres_server")), PoolOptions(), 30.0), Clock()
+        )
+    else:
+        found = opened(str(tmp_path / "store.db") if request.param == "file" else "")
     yield found
     found.close()
+
+
+def emptied(server: PostgresServer) -> str:
+    """The URL of a database without tables of ours."""
+    with psycopg.connect(server.url) as connection:
+        connection.execute("DROP TABLE IF EXISTS fastcore_meta, fastcore_resources, fastcore_deletions")
+    return server.url
 
 
 def web(name: str, namespace: str = "shop", workspace: str = "acme", **documents: Any) -> Resource:
@@ -463,14 +481,14 @@ def test_a_slow_statement_is_ended_and_the_connection_stays_usable(tmp_path: Pat
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i > 0"
     backend: Any = store._backend
     for _ in range(6):  # more often than there are connections
-        with pytest.raises(StoreTimeout, match=r"took longer than 0\.05 s"), backend._reader() as reader:
+        with pytest.raises(StoreTimeout, match=r"took longer than 0\.05 s"), backend._reading() as reader:
             reader.execute(endless).fetchall()
     assert store.upsert(web("a")).version == 1
     assert names(store) == ["a"]
 
     def write() -> None:
-        with backend._transaction() as writer:
-            writer.execute("UPDATE fastcore_meta SET value = 99 WHERE name = 'version'")
+        with backend._writing() as writer:
+            writer.execute("UPDATE fastcore_meta SET number = 99 WHERE name = 'version'")
             writer.execute(endless).fetchall()
 
     with pytest.raises(StoreTimeout):
@@ -535,7 +553,7 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://me:secret@host/db", "sqlite://host/path", "sqlite:///a?mode=ro", "mysql://x", 7, ""]
+    "url", ["mysql://me:secret@host/db", "sqlite://host/path", "sqlite:///a?mode=ro", "me:secret@host", 7, ""]
 )
 async def test_bad_urls_are_refused_without_their_secrets(url: Any) -> None:
     with pytest.raises(ValueError, match="url") as caught:
@@ -544,7 +562,16 @@ async def test_bad_urls_are_refused_without_their_secrets(url: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_open": 0}, {"max_open": 5000}, {"acquire_timeout": 0}, {"acquire_timeout": float("inf")}]
+    "options",
+    [
+        {"max_idle": -1},
+        {"max_lifetime": 0},
+        {"max_idle_time": 0},
+        {"max_open": 0},
+        {"max_open": 5000},
+        {"acquire_timeout": 0},
+        {"acquire_timeout": float("inf")},
+    ],
 )
 def test_bad_pools_are_refused(options: dict[str, Any]) -> None:
     [name] = options
@@ -576,3 +603,134 @@ def test_a_store_is_a_dict_with_versions(steps: list[tuple[str, str, int]]) -> N
             told[event.resource.name] = event.resource.spec["value"]
     assert told == model
     store.close()
+
+
+# --- PostgreSQL
+
+
+@pytest.mark.parametrize("rows", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+def test_every_list_uses_an_index_of_postgres(postgres_server: PostgresServer, rows: int) -> None:
+    """No shape reads the whole table, in PostgreSQL either."""
+    store = SyncStore(PostgresBackend(emptied(postgres_server), PoolOptions(), 120.0), Clock())
+    for start in range(0, rows, 10_000):
+        part = range(start, start + 10_000)
+        store.upsert_many([web(f"w{i:05}", f"n{i % 50}", status={"phase": "Ready"} if i % 3 else {}) for i in part])
+    store.close()
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE fastcore_resources")
+        for shape in SHAPES:
+            statement = list_statement(PostgresDialect(), checked(QueryOptions("acme", "WebApp", **shape)), None)
+            text = "EXPLAIN " + statement.text.replace("?", "%s")
+            plan = [row[0] for row in connection.execute(text.encode(), statement.parameters)]
+            assert not any("Seq Scan on fastcore_resources" in step for step in plan), (shape, plan)
+            assert any("Index" in step for step in plan), (shape, plan)
+
+
+def test_a_killed_server_is_said_and_come_back_to(postgres_server: PostgresServer) -> None:
+    """CP5: while it is down calls fail in time with what is wrong; afterwards they work, and nothing was lost."""
+    store = SyncStore(PostgresBackend(emptied(postgres_server), PoolOptions(acquire_timeout=1.0), 30.0), Clock())
+    first = store.upsert(web("a"))
+    postgres_server.kill()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"PostgreSQL|no connection within 1 s: pool_size"):
+            store.upsert(web("b"))
+    postgres_server.start()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert store.get("acme", "WebApp", "shop", "a") == first
+            break
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+    assert store.upsert(web("b")).version > first.version
+    store.close()
+
+
+def test_cut_connections_are_replaced(postgres_server: PostgresServer) -> None:
+    """CP3, CP4: an idle connection that the server has ended is not handed out, and one that breaks is not kept."""
+    store = SyncStore(PostgresBackend(emptied(postgres_server), PoolOptions(), 30.0), Clock())
+    for i in range(3):
+        store.upsert(web(f"w{i}"))
+        with psycopg.connect(postgres_server.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fastcore'")
+        assert store.count("acme", "WebApp") == i + 1
+    store.close()
+
+
+def test_a_slow_statement_of_postgres_is_ended(postgres_server: PostgresServer) -> None:
+    """SQ8: by the server (57014); nothing of it is written, and the connection serves on."""
+    store = SyncStore(PostgresBackend(emptied(postgres_server), PoolOptions(max_open=1), 0.2), Clock())
+    backend: Any = store._backend
+
+    def write() -> None:
+        with backend._writing() as session:
+            session.execute("UPDATE fastcore_meta SET number = 99 WHERE name = 'version'")
+            session.execute("SELECT pg_sleep(30)")
+
+    for _ in range(3):
+        with pytest.raises(StoreTimeout, match=r"took longer than 0\.2 s"):
+            write()
+    assert store.version() == 0
+    assert store.upsert(web("a")).version == 1
+    store.close()
+
+
+def test_open_connections_are_bounded(postgres_server: PostgresServer) -> None:
+    """CP1, CP2: never more than `max_open`; who waits too long is told how the pool is; idle ones beyond are closed."""
+    options = PoolOptions(max_open=3, max_idle=1, acquire_timeout=0.3)
+    store = SyncStore(PostgresBackend(emptied(postgres_server), options, 30.0), Clock())
+    backend: Any = store._backend
+    most = 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(backend._reading())
+        with pytest.raises(StoreUnavailable, match=r"no connection within 0\.3 s: pool_size 3, pool_available 0"):
+            store.version()
+        most = backend._pool.get_stats()["pool_size"]
+    assert most == 3
+    assert store.version() == 0
+    assert backend._pool.get_stats()["pool_available"] <= 1
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.version()
+
+
+def add_in_postgres(url: str, times: int) -> None:
+    store = SyncStore(PostgresBackend(url, PoolOptions(max_open=2), 30.0), Clock())
+    for _ in range(times):
+        while True:
+            found = store.get("acme", "WebApp", "shop", "counter")
+            assert found is not None
+            with contextlib.suppress(VersionConflict):
+                store.upsert(web("counter", spec={"n": found.spec["n"] + 1}), found.version)
+                break
+    store.close()
+
+
+def test_processes_lose_no_write(postgres_server: PostgresServer) -> None:
+    """Two processes that read, add one and expect what they read; a watch sees their versions in order."""
+    url = emptied(postgres_server)
+    store = SyncStore(PostgresBackend(url, PoolOptions(), 30.0), Clock())
+    store.upsert(web("counter", spec={"n": 0}))
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=add_in_postgres, args=(url, 50)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    seen: list[int] = []
+    for event in store.watch("acme", "WebApp", since=0, poll=0.01):
+        seen.append(event.resource.version)
+        if event.resource.spec["n"] == 100:
+            break
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert seen == sorted(set(seen))
+    assert store.version() == 101
+    store.close()
+
+
+async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    """The error comes in time, and does not say the password."""
+    with pytest.raises(StoreUnavailable) as caught:
+        await ResourceStore.open("postgresql://me:secret@127.0.0.1:1/db", pool=PoolOptions(acquire_timeout=0.5))
+    assert "secret" not in str(caught.value)

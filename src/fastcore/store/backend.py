@@ -12,10 +12,13 @@ __all__ = ["Backend", "Batch", "PoolOptions"]
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """How many connections, and how long to wait for one. A SQLite file has one that writes and up to four that read.
+    """How many connections to PostgreSQL, and for how long. A SQLite file has one that writes and up to four that read.
 
     Args:
         max_open: at most so many at once, 1 to 1000; a file has two at least.
+        max_idle: at most so many kept while nobody uses them, 0 or more; more are closed when they come back.
+        max_lifetime: seconds until a connection is replaced (up to 5 % earlier, so that not all go at once), > 0.
+        max_idle_time: seconds until an unused connection is closed, > 0.
         acquire_timeout: seconds that a call waits for a connection, > 0.
 
     Raises:
@@ -23,13 +26,19 @@ class PoolOptions:
     """
 
     max_open: int = 25
+    max_idle: int = 10
+    max_lifetime: float = 3600.0
+    max_idle_time: float = 900.0
     acquire_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_open <= 1000:
             raise ValueError(f"max_open must be between 1 and 1000, not {self.max_open}")
-        if not 0 < self.acquire_timeout < float("inf"):
-            raise ValueError(f"acquire_timeout must be positive and finite, not {self.acquire_timeout}")
+        if self.max_idle < 0:
+            raise ValueError(f"max_idle must be at least 0, not {self.max_idle}")
+        for name in ("max_lifetime", "max_idle_time", "acquire_timeout"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}")
 
 
 class Batch(NamedTuple):

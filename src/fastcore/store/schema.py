@@ -4,7 +4,7 @@ A migration that was released is never edited; what changes is a new one. Every 
 as every query does, and goes on with an order, so that a page is read from the place where it begins.
 """
 
-__all__ = ["INDEXES", "SQLITE"]
+__all__ = ["INDEXES", "POSTGRES", "SQLITE"]
 
 INDEXES = {
     "fastcore_resources_created": "workspace, kind, created_at, id",
@@ -17,8 +17,8 @@ INDEXES = {
 _INDEXES = tuple(f"CREATE INDEX {name} ON fastcore_resources ({columns})" for name, columns in INDEXES.items())
 
 _SQLITE_1 = (
-    "CREATE TABLE fastcore_meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    "INSERT INTO fastcore_meta VALUES ('version', 0), ('pruned', 0), ('secret', hex(randomblob(32)))",
+    "CREATE TABLE fastcore_meta (name TEXT PRIMARY KEY, number INTEGER, text TEXT) WITHOUT ROWID",
+    "INSERT INTO fastcore_meta VALUES ('version', 0, ''), ('pruned', 0, ''), ('secret', 0, hex(randomblob(32)))",
     """CREATE TABLE fastcore_resources (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         workspace TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
@@ -34,4 +34,27 @@ _SQLITE_1 = (
     *_INDEXES,
 )
 
+# Texts compare by code point, as in SQLite: an order that no update of the system's locales can change under an index.
+_POSTGRES_1 = (
+    "CREATE TABLE fastcore_meta (name text PRIMARY KEY, number bigint NOT NULL, text text NOT NULL)",
+    """INSERT INTO fastcore_meta VALUES ('schema', 0, ''), ('version', 0, ''), ('pruned', 0, ''),
+        ('secret', 0, replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))""",
+    """CREATE TABLE fastcore_resources (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        workspace text COLLATE "C" NOT NULL, kind text COLLATE "C" NOT NULL,
+        namespace text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+        version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL,
+        phase text COLLATE "C", spec text NOT NULL, status text NOT NULL, metadata text NOT NULL,
+        UNIQUE (workspace, kind, namespace, name))""",
+    """CREATE TABLE fastcore_deletions (
+        workspace text COLLATE "C" NOT NULL, kind text COLLATE "C" NOT NULL,
+        namespace text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+        version bigint NOT NULL, id bigint NOT NULL, deleted_at bigint NOT NULL,
+        PRIMARY KEY (workspace, kind, namespace, name))""",
+    "CREATE INDEX fastcore_deletions_version ON fastcore_deletions (workspace, kind, version, id)",
+    "CREATE INDEX fastcore_deletions_age ON fastcore_deletions (deleted_at)",
+    *_INDEXES,
+)
+
 SQLITE = (_SQLITE_1,)
+POSTGRES = (_POSTGRES_1,)

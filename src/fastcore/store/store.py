@@ -14,7 +14,6 @@ from fastcore.store.backend import Backend, PoolOptions
 from fastcore.store.errors import ResourceError, StoreClosed
 from fastcore.store.query import Page, QueryOptions, checked, sort_values
 from fastcore.store.resource import Resource, check_key, from_row, microseconds, to_row
-from fastcore.store.sqlite import SQLiteBackend
 from fastcore.store.statements import count_statement, list_statement
 
 __all__ = ["ResourceStore", "StoreEvent", "SyncStore"]
@@ -168,7 +167,8 @@ class ResourceStore:
         """Open a database, and bring its tables up to date.
 
         Args:
-            url: "sqlite:///relative/path", "sqlite:////absolute/path", or "sqlite://" for one in memory.
+            url: "sqlite:///relative/path", "sqlite:////absolute/path", "sqlite://" for one in memory, or
+                "postgresql://user@host/database" as libpq has it (extra `postgres`).
             pool: connections.
             statement_timeout: seconds that a statement may take, > 0.
             now: the time that is noted, with a zone.
@@ -179,8 +179,8 @@ class ResourceStore:
         """
         if not 0 < statement_timeout < float("inf"):
             raise ValueError(f"statement_timeout must be above 0 seconds, not {statement_timeout!r}")
-        path = _path(url)
-        backend = await asyncio.to_thread(SQLiteBackend, path, pool or PoolOptions(), statement_timeout)
+        make = _backend(url)
+        backend = await asyncio.to_thread(make, pool or PoolOptions(), statement_timeout)
         return cls(SyncStore(backend, now), backend.concurrency)
 
     async def upsert(self, resource: Resource, expected_version: int | None = None) -> Resource:
@@ -299,12 +299,23 @@ def _expected(version: object) -> int | None:
     return version
 
 
-def _path(url: object) -> str:
-    """The file of a URL, "" for memory."""
-    if not isinstance(url, str) or not url.startswith("sqlite://"):
-        shown = url.partition("://")[0] + "://..." if isinstance(url, str) else repr(url)  # it may hold a password
-        raise ValueError(f"the url must be sqlite:///path, or sqlite:// for memory, not {shown}")
-    parts = urlsplit(url)
+def _backend(url: object) -> Callable[[PoolOptions, float], Backend]:
+    """What opens the database that a URL names; what it needs is loaded now."""
+    scheme = url.partition("://")[0] if isinstance(url, str) and "://" in url else ""
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from fastcore.store.postgres import PostgresBackend
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"a postgresql:// url needs the package {error.name!r}: pip install 'fastcore-k8s[postgres]'"
+            ) from error
+        return lambda pool, timeout: PostgresBackend(str(url), pool, timeout)
+    if scheme != "sqlite":
+        shown = f"{scheme}://..." if scheme else "one without a scheme"  # it may hold a password
+        raise ValueError(f"the url must be sqlite:///path, sqlite:// for memory, or postgresql://..., not {shown}")
+    parts = urlsplit(str(url))
     if parts.netloc or parts.query or parts.fragment:
         raise ValueError("the url of a SQLite file is sqlite:///relative/path or sqlite:////absolute/path")
-    return unquote(parts.path[1:])
+    from fastcore.store.sqlite import SQLiteBackend
+
+    return lambda pool, timeout: SQLiteBackend(unquote(parts.path[1:]), pool, timeout)

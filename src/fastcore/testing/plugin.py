@@ -1,7 +1,8 @@
 """pytest fixtures for controllers' tests, loaded by pytest itself wherever fastcore is installed.
 
 `api_server` is the embedded API server, new for each test; `kube_server` and `kube_cluster` are real ones.
-`redis_server` is a real redis-server, new for each test. `no_leaks` fails a test that leaves tasks or threads behind.
+`redis_server` is a real redis-server, new for each test, `postgres_server` a real PostgreSQL for the session.
+`no_leaks` fails a test that leaves tasks or threads behind.
 
 `FASTCORE_REQUIRE=kube,...` turns the absence of a real part from a skip into a failure.
 """
@@ -18,6 +19,7 @@ from fastcore.testing.kube import CONTROLLERS, KubeServer, find_binary
 
 if TYPE_CHECKING:
     from fastcore.testing.apiserver import APIServer
+    from fastcore.testing.postgres import PostgresServer
     from fastcore.testing.redis import RedisServer
 
 
@@ -77,6 +79,17 @@ def redis_server() -> "Iterator[RedisServer]":
     from fastcore.testing.redis import RedisServer
 
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[PostgresServer]":
+    """A real PostgreSQL, shared by the whole session; it starts in two seconds."""
+    from fastcore.testing.postgres import PostgresServer, postgres_binary
+
+    if postgres_binary("postgres") is None or postgres_binary("initdb") is None:
+        need("postgres", "postgres", "initdb")
+    with PostgresServer() as server:
         yield server
 
 
