@@ -74,17 +74,45 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
 
 
 async def test_nothing_is_kept_of_what_has_ended() -> None:
-    """A row holds what runs, however many have run; close leaves no timer."""
+    """A row holds what runs, however many have run, and goes with its timer when nothing runs."""
     deadlines = Deadlines()
+    long = asyncio.create_task(wait(deadlines, 30, 0.1))
     for _ in range(100):
         await wait(deadlines, 30, 0)
     [row] = deadlines._rows.values()
-    assert not row.entries
+    assert len(row.entries) == 1
     timer = row.timer
     assert timer is not None
-    deadlines.close()
+    assert not timer.cancelled()
+    assert await long == "ended"
     assert timer.cancelled()
+    assert not deadlines._rows
     assert await wait(deadlines, 0.01, 30) == "expired"  # and it can begin again
+
+
+async def test_an_expired_wait_leaves_later_rows_alone() -> None:
+    """One that is slow to end after its deadline does not take the timer of those that have come since."""
+    deadlines = Deadlines()
+
+    async def slow() -> bool:
+        deadline = deadlines.begin(0.01)
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError as error:
+            caused = deadline.expired and deadline.caused(error)
+            await asyncio.sleep(0.05)
+            return caused
+        finally:
+            deadlines.end(deadline)
+        return False
+
+    first = asyncio.create_task(slow())
+    await asyncio.sleep(0.03)
+    assert await wait(deadlines, 0.01, 30) == "expired"
+    later = asyncio.create_task(wait(deadlines, 0.01, 30))
+    assert await first
+    assert await later == "expired"
+    assert not deadlines._rows
 
 
 async def test_rows_go_when_their_time_is_over() -> None:

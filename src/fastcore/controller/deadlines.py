@@ -1,7 +1,7 @@
 """Deadlines of many short waits, for a fraction of what `asyncio.timeout` costs.
 
 Nearly all requests have the same timeout and end long before it. So those of one timeout stand in a row, in the order
-of their deadlines, and one timer watches the first of them; a request that ends just leaves the row.
+of their deadlines, and one timer watches the first of them; a request that ends while others run just leaves the row.
 """
 
 import asyncio
@@ -30,9 +30,10 @@ class Deadline:
 class _Row:
     """The deadlines of one timeout, in order."""
 
-    __slots__ = ("entries", "timer")
+    __slots__ = ("entries", "seconds", "timer")
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.entries: dict[Deadline, None] = {}
         self.timer: asyncio.TimerHandle | None = None
 
@@ -68,7 +69,7 @@ class Deadlines:
         when = loop.time() + seconds
         row = self._rows.get(seconds)
         if row is None:
-            row = self._rows[seconds] = _Row()
+            row = self._rows[seconds] = _Row(seconds)
         deadline = Deadline(row, task, when)
         row.entries[deadline] = None
         if row.timer is None:
@@ -76,15 +77,11 @@ class Deadlines:
         return deadline
 
     def end(self, deadline: Deadline) -> None:
-        """The wait is over."""
-        deadline.row.entries.pop(deadline, None)
-
-    def close(self) -> None:
-        """Leave no timer behind; waits that have begun have no deadline any more."""
-        for row in self._rows.values():
-            if row.timer is not None:
-                row.timer.cancel()
-        self._rows.clear()
+        """The wait is over; with the last one of a row its timer goes, too."""
+        row = deadline.row
+        if row.entries.pop(deadline, deadline) is None and not row.entries and row.timer is not None:
+            row.timer.cancel()
+            del self._rows[row.seconds]
 
     def _look(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         row = self._rows[seconds]

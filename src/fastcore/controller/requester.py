@@ -115,7 +115,6 @@ class Requester:
         """Close the connections; safe to call twice."""
         if self._owns_transport:
             await self._transport.close()
-            self._deadlines.close()
 
     async def __aenter__(self) -> Self:
         return self
