@@ -485,5 +485,5 @@ def test_workers_are_exported() -> None:
     titles = [table.title for table in Overview(monitor.registry).tables()]
     assert {"Worker pools", "Task managers", "Memory", "Event loop"} <= set(titles)
     tracker.close()
-    with pytest.raises(TypeError, match="worker pool, task manager, memory monitor or resource tracker, not 3"):
+    with pytest.raises(TypeError, match="memory monitor, resource tracker or resource store, not 3"):
         monitor.track("three", 3)

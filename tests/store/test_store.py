@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastcore.observe import PerformanceMonitor
 from fastcore.store import (
     CursorError,
     Eq,
@@ -734,3 +735,51 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await ResourceStore.open("postgresql://me:secret@127.0.0.1:1/db", pool=PoolOptions(acquire_timeout=0.5))
     assert "secret" not in str(caught.value)
+
+
+def test_connections_are_counted(store: SyncStore) -> None:
+    """CP7: open, idle, waits, timeouts and opened, exported by name when somebody scrapes."""
+    store.upsert(web("a"))
+    monitor = PerformanceMonitor()
+    monitor.track("resources", store)
+    value = monitor.registry.get_sample_value
+    opened, idle = (value(f"fastcore_store_connections_{what}", {"name": "resources"}) for what in ("open", "idle"))
+    assert opened is not None
+    assert opened == idle
+    assert opened >= 1
+    total = value("fastcore_store_opened_total", {"name": "resources"})
+    assert total is not None
+    assert total >= opened
+    assert value("fastcore_store_timeouts_total", {"name": "resources"}) == 0
+
+
+def test_waits_are_counted(tmp_path: Path) -> None:
+    """CP7: a call that waits for its turn, and one that does so in vain."""
+    store = opened(str(tmp_path / "store.db"), acquire_timeout=0.05)
+    backend: Any = store._backend
+    with backend._writing(), pytest.raises(StoreTimeout, match="no turn to write"):
+        store.upsert(web("a"))
+    stats = store.stats()
+    assert (stats.waits, stats.timeouts) == (1, 1)
+    assert stats.wait_seconds >= 0.04
+    store.close()
+    assert store.stats().connections_open == 0
+
+
+def test_a_forked_process_leaves_the_connections_alone(store: SyncStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CP6: what was inherited is its parent's; the error says what to do. After close every call is refused."""
+    store.upsert(web("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr("fastcore.store.sql.os.getpid", lambda: -1)
+        with pytest.raises(
+            StoreClosed, match="this process was forked after the store was opened: open one of its own"
+        ):
+            store.upsert(web("b"))
+        with pytest.raises(StoreClosed, match="forked"):
+            store.version()
+    assert store.version() == 1
+    store.close()
+    store.close()
+    for call in (store.version, lambda: store.upsert(web("b")), lambda: store.count("acme", "WebApp")):
+        with pytest.raises(StoreClosed, match="the store is closed"):
+            call()

@@ -47,8 +47,8 @@ class PrimitiveMetrics(Collector):
         known = exporter(primitive) or _kind(primitive) or all(hasattr(primitive, field) for field in _LIMITER)
         if not known:
             raise TypeError(
-                "a cache, token bucket, breaker, pool, queue, object store, worker pool, task manager, memory monitor "
-                f"or resource tracker, not {primitive!r}"
+                "a cache, token bucket, breaker, pool, queue, object store, worker pool, task manager, memory monitor, "
+                f"resource tracker or resource store, not {primitive!r}"
             )
         with self._lock:
             if name in self._tracked:

@@ -1,4 +1,4 @@
-"""What worker pools, task managers, memory monitors and resource trackers count, read when somebody scrapes."""
+"""What worker pools, task managers, memory monitors, trackers and stores count, read when somebody scrapes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,6 +14,8 @@ def exporter(thing: Any) -> Callable[[_Families, str, Any], None] | None:
         return _memory
     if hasattr(thing, "pauses") and hasattr(thing, "sample"):
         return _resources
+    if hasattr(thing, "upsert") and hasattr(thing, "stats"):
+        return _store
     if hasattr(thing, "submit") and hasattr(thing, "stats"):
         return _pool
     return _tasks if hasattr(thing, "spawn") and hasattr(thing, "stats") else None
@@ -75,6 +77,24 @@ def _memory(families: _Families, name: str, monitor: Any) -> None:
         family.add_metric((name, threshold), count)
     forced = _counter(families, "fastcore_memory_collections_total", "Collections forced by lack of memory.")
     forced.add_metric((name,), monitor.collections)
+
+
+def _store(families: _Families, name: str, store: Any) -> None:
+    stats = store.stats()
+    for field, text in (
+        ("connections_open", "Connections to the database."),
+        ("connections_idle", "Connections that nobody uses."),
+        ("connections_waiting", "Calls that wait for a connection."),
+    ):
+        _gauge(families, f"fastcore_store_{field}", text).add_metric((name,), getattr(stats, field))
+    for field, text in (
+        ("waits", "Calls that had to wait for a connection."),
+        ("wait_seconds", "Seconds that calls waited for a connection."),
+        ("timeouts", "Calls that waited for a connection in vain."),
+        ("opened", "Connections opened."),
+        ("lost", "Connections that broke."),
+    ):
+        _counter(families, f"fastcore_store_{field}_total", text).add_metric((name,), getattr(stats, field))
 
 
 def _resources(families: _Families, name: str, tracker: Any) -> None:

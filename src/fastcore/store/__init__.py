@@ -1,6 +1,6 @@
 """Resources in a SQL database: pages that do not shift, versions that do not get lost, and a watch of what changes."""
 
-from fastcore.store.backend import PoolOptions
+from fastcore.store.backend import PoolOptions, StoreStats
 from fastcore.store.errors import (
     CursorError,
     QueryError,
@@ -40,6 +40,7 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreEvent",
+    "StoreStats",
     "StoreTimeout",
     "StoreUnavailable",
     "SyncStore",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from fastcore.store.resource import Key, Row
 from fastcore.store.statements import Dialect, Statement
 
-__all__ = ["Backend", "Batch", "PoolOptions"]
+__all__ = ["Backend", "Batch", "PoolOptions", "StoreStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,30 @@ class PoolOptions:
         for name in ("max_lifetime", "max_idle_time", "acquire_timeout"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}")
+
+
+class StoreStats(NamedTuple):
+    """What a store's connections do now, and have done so far.
+
+    Args:
+        connections_open: now.
+        connections_idle: of these, that nobody uses.
+        connections_waiting: calls that wait for one.
+        waits: calls that had to wait.
+        wait_seconds: how long these did.
+        timeouts: calls that waited in vain.
+        opened: connections.
+        lost: connections that broke.
+    """
+
+    connections_open: int
+    connections_idle: int
+    connections_waiting: int
+    waits: int
+    wait_seconds: float
+    timeouts: int
+    opened: int
+    lost: int
 
 
 class Batch(NamedTuple):
@@ -76,6 +100,9 @@ class Backend(Protocol):
 
     def changes(self, workspace: str, kind: str, after: int, limit: int) -> Batch:
         """What changed after a version. Raises WatchExpired."""
+
+    def stats(self) -> StoreStats:
+        """A reading of the counters."""
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after each write of this process; returns what ends that."""

@@ -8,8 +8,8 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from fastcore.store.backend import PoolOptions
-from fastcore.store.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
+from fastcore.store.backend import PoolOptions, StoreStats
+from fastcore.store.errors import StoreError, StoreTimeout, StoreUnavailable
 from fastcore.store.fields import FieldType
 from fastcore.store.schema import POSTGRES
 from fastcore.store.sql import Session, SqlBackend
@@ -74,7 +74,6 @@ class PostgresBackend(SqlBackend):
         super().__init__()
         self._timeout = statement_timeout
         self._max_idle = pool.max_idle
-        self._closed = False
         self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             url,
             kwargs={"application_name": "fastcore", "connect_timeout": max(2, round(pool.acquire_timeout))},
@@ -106,6 +105,20 @@ class PostgresBackend(SqlBackend):
             self._closed = True
             self._pool.close(timeout)
             self._tell()
+
+    def stats(self) -> StoreStats:
+        """A reading of the pool's counters."""
+        told = self._pool.get_stats()
+        return StoreStats(
+            told["pool_size"],
+            told["pool_available"],
+            told.get("requests_waiting", 0),
+            told.get("requests_queued", 0),
+            told.get("requests_wait_ms", 0) / 1000,
+            told.get("requests_errors", 0),
+            told.get("connections_num", 0),
+            told.get("connections_lost", 0),
+        )
 
     def _configure(self, connection: "psycopg.Connection[Any]") -> None:
         milliseconds = max(1, round(self._timeout * 1000))
@@ -146,8 +159,7 @@ class PostgresBackend(SqlBackend):
     @contextlib.contextmanager
     def _connected(self) -> "Iterator[psycopg.Connection[Any]]":
         """A connection with a transaction, and the driver's errors in our words, which never say the password."""
-        if self._closed:
-            raise StoreClosed("the store is closed")
+        self._check_open()
         try:
             with self._pool.connection() as connection:
                 yield connection

@@ -3,12 +3,13 @@
 Writers come one after the other, in both: versions are committed in their order, so that a watch sees none too late.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from fastcore.store.backend import Batch
-from fastcore.store.errors import VersionConflict, WatchExpired
+from fastcore.store.errors import StoreClosed, VersionConflict, WatchExpired
 from fastcore.store.fields import COLUMNS
 from fastcore.store.resource import Key, Row
 from fastcore.store.statements import Statement
@@ -47,6 +48,16 @@ class SqlBackend:
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[], None]] = {}
+        self._closed = False
+        self._process = os.getpid()
+
+    def _check_open(self) -> None:
+        """Refuse a call to a store that is closed, or was opened before this process was forked: what it inherited of
+        the connections is still its parent's, and is left alone."""
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        if self._process != os.getpid():
+            raise StoreClosed("this process was forked after the store was opened: open one of its own")
 
     def _writing(self) -> AbstractContextManager[Session]:
         """A transaction that no other writer is beside; committed at its end, rolled back if something is raised."""

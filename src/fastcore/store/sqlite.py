@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastcore.store.backend import PoolOptions
-from fastcore.store.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
+from fastcore.store.backend import PoolOptions, StoreStats
+from fastcore.store.errors import StoreError, StoreTimeout, StoreUnavailable
 from fastcore.store.fields import FieldType
 from fastcore.store.schema import SQLITE
 from fastcore.store.sql import Session, SqlBackend
@@ -61,7 +61,8 @@ class SQLiteBackend(SqlBackend):
         self._path = path
         self._wait_s = pool.acquire_timeout
         self._timeout = statement_timeout
-        self._closed = False
+        self._waits = self._timeouts = 0
+        self._wait_ns = 0
         self._turns = threading.Lock()
         self._writer = self._connect()
         try:
@@ -80,6 +81,12 @@ class SQLiteBackend(SqlBackend):
         for reader in self._all:
             self._readers.put(reader)
         self.concurrency = count + 1
+
+    def stats(self) -> StoreStats:
+        """A reading of the counters; threads that wait just now are not told apart."""
+        count = 0 if self._closed else len(self._all) + 1
+        idle = 0 if self._closed else self._readers.qsize() + (not self._turns.locked())
+        return StoreStats(count, idle, 0, self._waits, self._wait_ns / 1e9, self._timeouts, len(self._all) + 1, 0)
 
     def close(self, timeout: float) -> None:
         """Close every connection; those in use within `timeout` seconds."""
@@ -134,16 +141,12 @@ class SQLiteBackend(SqlBackend):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Session]:
-        if self._closed:
-            raise StoreClosed("the store is closed")
+        self._check_open()
         if not self._all:
             with self._turn(), self._watched(self._writer), self._transaction(self._writer, "BEGIN"):
                 yield self._writer
             return
-        try:
-            connection = self._readers.get(timeout=self._wait_s)
-        except queue.Empty:
-            raise StoreTimeout(f"no connection within {self._wait_s:g} s") from None
+        connection = self._idle_reader()
         try:
             with self._watched(connection), self._transaction(connection, "BEGIN"):
                 yield connection
@@ -152,6 +155,22 @@ class SQLiteBackend(SqlBackend):
                 connection.close()
             else:
                 self._readers.put(connection)
+
+    def _idle_reader(self) -> sqlite3.Connection:
+        with contextlib.suppress(queue.Empty):
+            return self._readers.get_nowait()
+        began = time.monotonic_ns()
+        try:
+            return self._readers.get(timeout=self._wait_s)
+        except queue.Empty:
+            self._timeouts += 1
+            raise StoreTimeout(f"no connection within {self._wait_s:g} s") from None
+        finally:
+            self._waited(began)
+
+    def _waited(self, began: int) -> None:
+        self._waits += 1
+        self._wait_ns += time.monotonic_ns() - began
 
     @staticmethod
     @contextlib.contextmanager
@@ -168,11 +187,16 @@ class SQLiteBackend(SqlBackend):
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=self._wait_s):
-            raise StoreTimeout(f"no turn to write within {self._wait_s:g} s")
+        self._check_open()
+        if not self._turns.acquire(blocking=False):
+            began = time.monotonic_ns()
+            got = self._turns.acquire(timeout=self._wait_s)
+            self._waited(began)
+            if not got:
+                self._timeouts += 1
+                raise StoreTimeout(f"no turn to write within {self._wait_s:g} s")
         try:
-            if self._closed:
-                raise StoreClosed("the store is closed")
+            self._check_open()
             yield
         finally:
             self._turns.release()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from fastcore.store import cursor as cursors
-from fastcore.store.backend import Backend, PoolOptions
+from fastcore.store.backend import Backend, PoolOptions, StoreStats
 from fastcore.store.errors import ResourceError, StoreClosed
 from fastcore.store.query import Page, QueryOptions, checked, sort_values
 from fastcore.store.resource import Resource, check_key, from_row, microseconds, to_row
@@ -106,6 +106,10 @@ class SyncStore:
                     news.wait(poll)
         finally:
             cancel()
+
+    def stats(self) -> StoreStats:
+        """See ResourceStore."""
+        return self._backend.stats()
 
     def close(self) -> None:
         """See ResourceStore."""
@@ -267,6 +271,10 @@ class ResourceStore:
                             await news.wait()
         finally:
             cancel()
+
+    def stats(self) -> StoreStats:
+        """What its connections do; `PerformanceMonitor.track` exports it."""
+        return self.sync.stats()
 
     async def close(self) -> None:
         """Refuse further calls, wait for those under way, and close the database; safe to call twice."""
