@@ -147,6 +147,11 @@ class Controller:
         """The controller's part in a workspace, or None if it has none there."""
         return self._scopes.get(workspace)
 
+    @property
+    def working(self) -> bool:
+        """Whether its workers run: its caches are synced, and it has the lead if it needs one."""
+        return bool(self._workers)
+
     def running(self, request: Request) -> Turn | None:
         """The reconcile of `request` that is under way, or None."""
         return self._running.get(request)

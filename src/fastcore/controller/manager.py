@@ -17,6 +17,7 @@ from fastcore.controller.informer import Informer
 from fastcore.controller.leader import LeaderElection
 from fastcore.controller.lease import LeaseLost
 from fastcore.controller.lifecycle import run_until
+from fastcore.controller.model import Kind
 from fastcore.controller.pages import add_pages
 from fastcore.controller.shard import Sharding
 from fastcore.controller.snapshot import Snapshots
@@ -27,6 +28,9 @@ from fastcore.observe.logs import Levels
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+    from fastcore.controller.mirroring import Mirror
+    from fastcore.store import ResourceStore
 
 log = logging.getLogger("fastcore.controller")
 
@@ -129,6 +133,7 @@ class Manager:
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
+        self._mirrors: list[tuple[Mirror, Controller]] = []
         self.controllers: dict[str, Controller] = {}
         self.workspaces: dict[str, Workspace] = {}
         self.caches: dict[str, CountingCache] = {}
@@ -182,6 +187,32 @@ class Manager:
         self.check_name(controller.name)
         self.controllers[controller.name] = controller
 
+    def mirror(self, store: "ResourceStore", kind: Kind, *, sweep: float = 600.0) -> Controller:
+        """Keep a copy of every object of `kind`, in all workspaces, in a SQL store: spec, status and metadata.
+
+        Rows of what was deleted meanwhile go once the cache is synced. It is a controller, "mirror-" and the plural,
+        and so waits for the lead where there is an election. Call it before `run`; the store stays yours to close.
+
+        Args:
+            store: where to; rows have the workspace's name, and "Deployment.apps" for a kind with a group.
+            kind: of what; not Secrets.
+            sweep: seconds between two comparisons of all rows with the cache, >= 1.
+
+        Raises:
+            ValueError: the kind is Secret or mirrored already, `sweep` is below 1, or the manager has been started.
+        """
+        from fastcore.controller.builder import ControllerBuilder
+        from fastcore.controller.mirroring import Mirror
+        from fastcore.controller.options import Options
+        from fastcore.controller.predicates import ResourceVersionChanged
+
+        mirror = Mirror(store, kind, sweep=sweep)
+        builder = ControllerBuilder(self, f"mirror-{kind.plural}").for_(kind)
+        every = builder.with_predicates(ResourceVersionChanged())  # a new status counts, too
+        controller = every.with_options(Options(track_fields=False)).complete(mirror)
+        self._mirrors.append((mirror, controller))
+        return controller
+
     def stop(self) -> None:
         """Make `run` end in order; any thread may call it."""
         if self._loop is not None and not self._loop.is_closed():
@@ -222,6 +253,8 @@ class Manager:
             stack.push_async_callback(engagements.close)
             engagements.connect()
             self._sources, self._engagements = sources, engagements
+            for mirror, controller in self._mirrors:
+                sources.also(mirror.sweep(self, controller), f"sweep-{controller.name}")
             if self._provider is not None:
                 sources.also(engagements.follow(self._provider), "workspaces")
             try:
