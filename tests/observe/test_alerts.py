@@ -105,7 +105,7 @@ CASES: dict[str, tuple[int, dict[str, str], dict[str, str]]] = {
 }  # fmt: skip
 
 
-def promtool(*arguments: str) -> None:
+def check_with_promtool(*arguments: str) -> None:
     need("prometheus", "promtool")
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -140,7 +140,7 @@ def test_alert_fires_when_it_should(alert: str, tmp_path: Path) -> None:
     ]
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}))
-    promtool("test", "rules", str(file))
+    check_with_promtool("test", "rules", str(file))
 
 
 def expressions() -> list[str]:
@@ -154,7 +154,7 @@ def test_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{n}", "expr": one} for n, one in enumerate(expressions())]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    promtool("check", "rules", str(file))
+    check_with_promtool("check", "rules", str(file))
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in PANELS]
     assert len(set(places)) == len(places)
     assert all(panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS)
