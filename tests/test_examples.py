@@ -1,6 +1,8 @@
 """The programs in examples/ do what they say, each on an embedded API server where it needs one."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -95,3 +97,38 @@ def test_kopf_operator(kubeconfig: str, api: client.CoreV1Api) -> None:
         process.terminate()
         process.communicate(timeout=30)
         assert process.returncode is not None
+
+
+def test_inventory(kubeconfig: str, api: client.CoreV1Api, tmp_path: Path) -> None:
+    """Rows come and go with the objects, in the file and in what is printed."""
+    database = tmp_path / "inventory.db"
+
+    def rows() -> set[str]:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            try:
+                return {name for (name,) in connection.execute("SELECT name FROM fastcore_resources")}
+            except sqlite3.OperationalError:
+                return set()
+
+    api.create_namespaced_config_map("default", {"metadata": {"name": "web-a"}})
+    process = start(
+        str(EXAMPLES / "inventory.py"),
+        "--kubeconfig",
+        kubeconfig,
+        "--database",
+        f"sqlite:///{database}",
+        "--prefix",
+        "web",
+    )
+    wait_until(lambda: "web-a" in rows(), process)
+    api.create_namespaced_config_map("default", {"metadata": {"name": "web-b"}})
+    wait_until(lambda: "web-b" in rows(), process)
+    api.delete_namespaced_config_map("web-a", "default")
+    wait_until(lambda: "web-a" not in rows(), process)
+    time.sleep(1.0)  # longer than the watch's poll
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    lines = output.splitlines()
+    assert "now: default/web-b" in lines
+    assert "gone: default/web-a" in lines
