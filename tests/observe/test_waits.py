@@ -1,5 +1,7 @@
 """The block and mutex profiles: where threads stood still, and who let them."""
 
+import copy
+import gc
 import subprocess
 import threading
 import time
@@ -143,6 +145,40 @@ def test_profiled_locks_are_locks() -> None:
     assert event.wait(30)
     with pytest.raises(RuntimeError):
         lock.release()
+
+
+def test_profiled_locks_refuse_what_locks_refuse() -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        ProfiledLock().acquire(False, 1)
+    lock = ProfiledLock()
+    with copy.copy(lock):
+        assert lock.locked()
+
+
+def test_a_wait_may_be_noted_in_the_middle_of_another() -> None:
+    """A finalizer or the collector's callback can come between any two lines, and may wait itself."""
+    profile = WaitProfile("block")
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        profile.add((Line("inner", "x.py", 1),), 1)
+
+    done = threading.Event()
+
+    def work() -> None:
+        for i in range(200):
+            profile.add((Line(f"outer{i}", "x.py", 1),), 1)
+        done.set()
+
+    young = gc.get_threshold()
+    gc.callbacks.append(look)
+    gc.set_threshold(1)
+    try:
+        threading.Thread(target=work, daemon=True).start()
+        assert done.wait(30), "the thread waits for itself"
+    finally:
+        gc.callbacks.remove(look)
+        gc.set_threshold(*young)
+    assert profile.profile().total("contentions") >= 200
 
 
 def thread_gets(lock: object) -> bool:

@@ -35,7 +35,8 @@ class WaitProfile:
     def __init__(self, name: str, *, random: Random | None = None) -> None:
         self.name = name
         self._random = random or new_random()
-        self._lock = _new_lock()
+        # Re-entrant: a finalizer that waits may come between any two lines.
+        self._lock = _new_rlock()
         self._counts: dict[Stack, list[float]] = {}
 
     def add(self, stack: Stack, ns: int, weight: float = 1.0) -> None:
@@ -149,6 +150,8 @@ class ProfiledLock:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As `threading.Lock.acquire`."""
+        if not blocking and timeout != -1:
+            return bool(self._lock.acquire(blocking, timeout))  # which says that this makes no sense
         if self._lock.acquire(False):
             self._held_ns = monotonic_ns() if _rates.mutex else 0
             return True
@@ -189,6 +192,8 @@ class ProfiledLock:
         self.release()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_lock":  # of an object that is being made by a copy
+            raise AttributeError(name)
         return getattr(self._lock, name)  # what a Condition asks of a re-entrant lock
 
 
